@@ -1,0 +1,18 @@
+"""The charts that notebooks name: each takes a finding and the window, and draws what the finding states."""
+
+from runbook.charts.figure import Chart, Line, Threshold, bars, heatmap, states, timeline
+from runbook.charts.trading import equity, losses, market_against_portfolio, underwater
+
+__all__ = [
+    "Chart",
+    "Line",
+    "Threshold",
+    "bars",
+    "equity",
+    "heatmap",
+    "losses",
+    "market_against_portfolio",
+    "states",
+    "timeline",
+    "underwater",
+]

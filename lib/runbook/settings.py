@@ -1,0 +1,78 @@
+"""Settings from environment variables. Addresses may hold passwords: they are secrets here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runbook.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """Every environment variable the project reads, with its default.
+
+    Platform sources: an empty address means "not configured", and the checks that need it answer
+    `unknown`. `PROMETHEUS_URL=recorded:/folder` replays metrics from evidence recorded there.
+    """
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, description="trading database; a read-only role")
+    prometheus_url: SecretStr | None = Field(None, description="Prometheus")
+    alertmanager_url: SecretStr | None = Field(None, description="Alertmanager")
+    kubeconfig: str | None = Field(None, description="kubeconfig file; empty inside a cluster")
+    kubernetes_service_host: str | None = Field(None, description="set by Kubernetes inside a pod")
+    kube_namespace: str = Field("cryptofunk", description="namespace of the platform")
+
+    runbook_database_url: SecretStr | None = Field(None, description="queue and history; empty: embedded")
+    runbook_artifacts: str = Field("reports", description="where run folders go; any fsspec URL")
+    runbook_webhook_token: SecretStr | None = Field(None, description="bearer token of the webhook")
+    runbook_read_token: SecretStr | None = Field(None, description="token that opens the report pages")
+    runbook_user_header: str | None = Field(None, description="user header set by a trusted proxy")
+    runbook_base_url: str | None = Field(None, description="address of the pages, for links in messages")
+
+    runbook_query_seconds: float = Field(5.0, gt=0, le=600, description="time limit of one question")
+    runbook_run_seconds: float = Field(120.0, gt=0, le=86_400, description="time limit of a whole run")
+    runbook_as_of: datetime | None = Field(None, description="pins the clock, for the demo and replays")
+    runbook_starts_at: datetime | None = Field(None, description="alert moment where none is given")
+    runbook_evidence: str | None = Field(None, description="folder of evidence to replay, instead of asking")
+    runbook_record: str | None = Field(None, description="folder to record evidence to")
+    runbook_run_id: str | None = Field(None, description="set by the runner")
+    runbook_postgres_bin: str | None = Field(None, description="folder with initdb and postgres")
+    runbook_state: str | None = Field(None, description="folder for the embedded PostgreSQL and the demo")
+
+    slack_webhook_url: SecretStr | None = None
+    smtp_host: str | None = None
+    smtp_port: int = Field(587, ge=1, le=65_535)
+    smtp_from: str | None = None
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    alert_email_to: str | None = None
+    critical_alert_email_to: str | None = None
+
+    @field_validator("runbook_as_of", "runbook_starts_at")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("needs a time zone, as in 2026-01-15T14:02:00Z")
+        return value
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value set here, for the redaction to look for; longest first."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        found = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+        return tuple(sorted((value for value in found if len(value) >= 6), key=len, reverse=True))
+
+
+def load() -> Settings:
+    """The settings of this process's environment. Raises ConfigurationError naming the variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name} cannot be used: {first['msg']}. Correct it and run again.") from None

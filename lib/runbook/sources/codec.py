@@ -1,0 +1,79 @@
+"""Answers <-> JSON: DataFrames keep their column types, NaN and infinities survive."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def rows_in(data: Any) -> int:
+    """How many rows an answer holds: of a DataFrame or list its length, 1 for anything else, 0 for none."""
+    if data is None:
+        return 0
+    return len(data) if isinstance(data, pd.DataFrame | list) else 1
+
+
+def encode(data: Any) -> dict[str, Any]:
+    """`data` (a DataFrame or JSON-ready data) as strict JSON."""
+    if not isinstance(data, pd.DataFrame):
+        return {"kind": "json", "data": _strict(data)}
+    kinds = {str(name): _kind(data[name]) for name in data.columns}
+    columns = [_values(data[name], kinds[str(name)]) for name in data.columns]
+    return {"kind": "table", "columns": kinds, "rows": [list(row) for row in zip(*columns, strict=True)]}
+
+
+def decode(content: dict[str, Any]) -> Any:
+    """The reverse of `encode`. Raises KeyError or ValueError on damaged content."""
+    if content["kind"] == "json":
+        return content["data"]
+    kinds: dict[str, str] = content["columns"]
+    columns = list(zip(*content["rows"], strict=True)) or [()] * len(kinds)
+    frame = {name: _series(list(values), kind) for (name, kind), values in zip(kinds.items(), columns, strict=True)}
+    return pd.DataFrame(frame, columns=list(kinds))
+
+
+def _kind(column: pd.Series[Any]) -> str:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "time"
+    if pd.api.types.is_bool_dtype(column):
+        return "bool"
+    if pd.api.types.is_integer_dtype(column):
+        return "integer"
+    return "number" if pd.api.types.is_numeric_dtype(column) else "object"
+
+
+def _values(column: pd.Series[Any], kind: str) -> list[Any]:
+    if kind == "time":
+        return [None if pd.isna(value) else value.isoformat() for value in column]
+    return [_strict(value) for value in column.tolist()]
+
+
+def _series(values: list[Any], kind: str) -> pd.Series[Any]:
+    match kind:
+        case "time":
+            return pd.Series(pd.to_datetime(values, utc=True, format="ISO8601"), dtype="datetime64[us, UTC]")
+        case "number":
+            return pd.Series([_SPECIAL.get(v, v) if isinstance(v, str) else v for v in values], dtype="float64")
+        case "integer":
+            return pd.Series(values, dtype="int64")
+        case "bool":
+            return pd.Series(values, dtype="bool")
+    return pd.Series(values, dtype="object")
+
+
+def _strict(value: Any) -> Any:
+    """`value` with what JSON has no words for put as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

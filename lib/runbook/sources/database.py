@@ -1,0 +1,239 @@
+"""The trading database, read only: named questions from sql/, and ad hoc ones."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import psycopg
+from psycopg import sql
+
+from runbook.errors import NotConfigured, QueryFailed, SourceError, SourceUnavailable
+from runbook.sources.evidence import Answer, Evidence, Recording
+
+NAME = "database"
+ROWS_MAX = 5_000
+AD_HOC_ROWS_MAX = 1_000
+
+# Which schema is this? The written runbook's has positions.status, the platform's positions.exit_time only.
+_DETECT = """\
+SELECT count(*) FILTER (WHERE table_name = 'trading_sessions' AND column_name = 'id') AS platform,
+       count(*) FILTER (WHERE table_name = 'trading_sessions' AND column_name = 'session_id') AS documented
+FROM information_schema.columns WHERE table_schema = ANY (current_schemas(false))"""
+
+
+class Database:
+    """Asks PostgreSQL: one autocommit connection a thread, read only, every statement time-limited."""
+
+    name = NAME
+
+    def __init__(self, dsn: str | None, evidence: Evidence, *, namespace: str = "cryptofunk") -> None:
+        self._dsn = dsn
+        self._evidence = evidence
+        self._namespace = namespace
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._lock = threading.Lock()
+        self._schema: str | None = None
+        self._recording = Recording.at(dsn)
+
+    @property
+    def schema(self) -> str:
+        """"platform" or "documented": which of the two schemas this database has. Detected once.
+
+        Raises QueryFailed where it has neither.
+        """
+        if self._schema is None:
+            row = self._ask(_DETECT, {}, ROWS_MAX).frame.iloc[0]
+            if not row["platform"] and not row["documented"]:
+                raise QueryFailed(
+                    "database has no table trading_sessions that this role can see: "
+                    "check the database's name in DATABASE_URL and the role's SELECT grants"
+                )
+            self._schema = "platform" if row["platform"] else "documented"
+        return self._schema
+
+    def ask(self, question: str, **parameters: Any) -> Answer:
+        """The answer to a named question: a DataFrame of at most 5,000 rows.
+
+        `question` is a file of sources/sql without its ending, "positions/open"; the documented
+        schema's own wording is taken where there is one. NUMERIC comes back as float64, times as
+        UTC, UUID and enums as text. Raises SourceError.
+        """
+        return self._ask(_statement(question, self.schema), parameters, ROWS_MAX)
+
+    def sql(self, statement: str, **parameters: Any) -> Answer:
+        """The answer to one ad hoc statement (%(name)s placeholders), at most 1,000 rows, read only."""
+        return self._ask(statement, parameters, AD_HOC_ROWS_MAX, in_transaction=True)
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        with self._lock:
+            connections, self._idle = self._idle, []
+        for connection in connections:
+            connection.close()
+
+    def _ask(
+        self, statement: str, parameters: Mapping[str, Any], rows_max: int, *, in_transaction: bool = False
+    ) -> Answer:
+        return self._evidence.ask(
+            NAME,
+            statement.strip(),
+            parameters,
+            self._command(statement, parameters),
+            lambda: self._fetch(statement, parameters, rows_max, in_transaction),
+            replay=self._recording,
+        )
+
+    def _fetch(
+        self, statement: str, parameters: Mapping[str, Any], rows_max: int, in_transaction: bool
+    ) -> pd.DataFrame:
+        if not self._dsn:
+            raise NotConfigured("database is not configured: set DATABASE_URL to the trading database, read-only role")
+        try:
+            with self._connection() as connection, connection.cursor() as cursor:
+                # What an ad hoc statement SETs must not outlive it; our own questions save the two round trips.
+                with connection.transaction(force_rollback=True) if in_transaction else nullcontext():
+                    # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
+                    with closing(cursor.stream(statement, parameters or None)) as stream:
+                        rows = list(islice(stream, rows_max + 1))
+                    columns = [column.name for column in cursor.description or ()]
+        except psycopg.errors.QueryCanceled:
+            raise QueryFailed(f"database stopped the query after {self._evidence.limit_seconds:g} s (statement_timeout)") from None
+        except psycopg.OperationalError as error:
+            raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
+        except psycopg.Error as error:
+            raise QueryFailed(f"database refused the query: {_first_line(error)}") from None
+        frame = pd.DataFrame(rows[:rows_max], columns=columns)
+        frame = frame.assign(**{name: _column(frame[name]) for name in dict.fromkeys(columns)}) if columns else frame
+        frame.attrs["truncated"] = len(rows) > rows_max
+        return frame
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        milliseconds = int(self._evidence.limit_seconds * 1000)
+        try:
+            connection = psycopg.connect(
+                self._dsn or "",
+                autocommit=True,
+                connect_timeout=max(2, round(self._evidence.limit_seconds)),
+                application_name="runbook",
+                options=f"-c default_transaction_read_only=on -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+                " -c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+            )
+        except psycopg.ProgrammingError:
+            raise NotConfigured("database is not configured: DATABASE_URL is not a PostgreSQL address") from None
+        connection.prepare_threshold = None
+        return connection
+
+    def _command(self, statement: str, parameters: Mapping[str, Any]) -> str:
+        literals = {name: _literal(value) for name, value in parameters.items()}
+        text = statement.strip()
+        if parameters:
+            for name, literal in literals.items():
+                text = text.replace(f"%({name})s", literal)
+            text = text.replace("%%", "%")
+        return (
+            f"kubectl exec -i -n {shlex.quote(self._namespace)} deployment/postgres -- "
+            f"psql -U postgres -d cryptofunk <<'SQL'\n{text.rstrip(';')};\nSQL"
+        )
+
+
+@cache
+def _statement(question: str, schema: str) -> str:
+    folder = resources.files(__package__) / "sql"
+    for candidate in dict.fromkeys((schema, "platform")):
+        path = folder / candidate / f"{question}.sql"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise LookupError(f"no question {question!r} in sources/sql/{schema}")
+
+
+def _column(column: pd.Series[Any]) -> pd.Series[Any]:
+    """`column` as float64, int64, UTC times, bool or text, whichever its values are; all missing: object."""
+    values = [value for value in column.tolist() if value is not None]
+    kinds = {type(value) for value in values}
+    if not values:
+        return pd.Series([None] * len(column), index=column.index, dtype="object")
+    if kinds == {bool}:
+        return column if len(values) == len(column) else column.astype("object")
+    if kinds == {int} and len(values) == len(column):
+        return column.astype("int64")
+    if kinds <= {int, float, Decimal}:
+        return pd.Series([float("nan") if v is None else float(v) for v in column], index=column.index, dtype="float64")
+    if kinds == {datetime}:
+        return pd.Series(pd.to_datetime([_utc(value) for value in column.tolist()], utc=True), index=column.index).astype("datetime64[us, UTC]")
+    return pd.Series([_text(value) for value in column.tolist()], index=column.index, dtype="object")
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    if value is None or pd.isna(value):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes | memoryview):
+        return f"({len(value)} bytes)"
+    return str(value) if isinstance(value, UUID) or not isinstance(value, None | bool | int | float | str | list | dict) else value
+
+
+def _literal(value: Any) -> str:
+    """`value` as an SQL literal on one line, so that hostile text cannot leave it or the heredoc."""
+    text = sql.Literal(value).as_string(None).strip()
+    if "\n" in text or "\r" in text:
+        text = sql.Literal(str(value).replace("\r", " ").replace("\n", " ")).as_string(None).strip()
+    return text
+
+
+def _first_line(error: Exception) -> str:
+    """The server's own first line, without the addresses that libpq adds."""
+    if isinstance(error, SourceError):
+        return str(error)
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    if primary:
+        return str(primary)
+    text = str(error)
+    for sign, meaning in _CONNECTION_PROBLEMS.items():
+        if sign in text:
+            return meaning
+    return "the connection failed or was lost"
+
+
+_CONNECTION_PROBLEMS = {
+    "Connection refused": "connection refused; is the server running and DATABASE_URL right?",
+    "timeout expired": "no answer while connecting; is a network policy or firewall between?",
+    "could not translate host name": "the host name in DATABASE_URL is unknown",
+    "failed to resolve host": "the host name in DATABASE_URL is unknown",
+    "Name or service not known": "the host name in DATABASE_URL is unknown",
+    "password authentication failed": "the password in DATABASE_URL is not accepted",
+    "does not exist": "the role or database in DATABASE_URL does not exist",
+    "starting up": "the server is still starting up",
+    "too many clients": "the server has no connection left (max_connections)",
+    "remaining connection slots": "the server has no connection left (max_connections)",
+    "server closed the connection": "the server closed the connection",
+    "terminating connection": "the server ended the connection",
+}

@@ -1,0 +1,322 @@
+"""The one seam that every source call passes: time-limited, redacted, recorded, and replayable.
+
+A recording is a folder: manifest.json (the run's context and one entry an answer) and one JSON file
+an answer. Replaying looks an answer up by what was asked: source, question and parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from runbook import errors
+from runbook.errors import NotRecorded, SourceError, SourceUnavailable
+from runbook.outcome import SourceState
+from runbook.sources.codec import decode, encode, rows_in
+from runbook.sources.redaction import Redactor
+
+FORMAT = 1
+_TIMEOUTS_UNTIL_AWAY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question put to a source and what came back.
+
+    `question` is the text as sent (SQL, PromQL, an API path) and `command` the same question as a
+    line for the shell. `data` is a DataFrame or JSON-ready data, redacted; None where it failed.
+    """
+
+    id: str
+    source: str
+    question: str
+    parameters: Mapping[str, Any]
+    command: str
+    asked_at: datetime
+    seconds: float
+    rows: int
+    data: Any = field(default=None, repr=False)
+    status: str = "ok"
+    reason: str = ""
+    origin: str = "live"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The answer as a DataFrame; one without columns where there is none."""
+        return self.data if isinstance(self.data, pd.DataFrame) else pd.DataFrame()
+
+
+_collected: ContextVar[list[Answer] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Answer]]:
+    """Collects every answer given within the block, in this thread, failed ones included."""
+    answers: list[Answer] = []
+    token = _collected.set(answers)
+    try:
+        yield answers
+    finally:
+        _collected.reset(token)
+
+
+class Recording:
+    """A folder of recorded answers, to replay."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            self.context: Mapping[str, Any] = manifest["context"]
+            self._entries: dict[str, list[Mapping[str, Any]]] = {}
+            for entry in manifest["answers"]:
+                self._entries.setdefault(entry["key"], []).append(entry)
+        except FileNotFoundError:
+            raise NotRecorded(f"There is no recorded evidence in {folder.name}: manifest.json is missing.") from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise NotRecorded(f"The recorded evidence in {folder.name} cannot be read: manifest.json is damaged.") from None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def at(cls, address: str | None) -> Recording | None:
+        """The recording that an address `recorded:/folder` names; None for any other address."""
+        return cls(Path(address.removeprefix("recorded:"))) if address and address.startswith("recorded:") else None
+
+    def find(self, source: str, question: str, parameters: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+        """(data, entry) of the recorded answer; the n-th asking gets the n-th recording, then the last.
+
+        Raises NotRecorded where this was never asked, or the recorded failure as it was.
+        """
+        with self._lock:
+            entries = self._entries.get(_key(source, question, parameters))
+            if not entries:
+                raise NotRecorded(f"The recorded evidence has no answer of {source} to this question.")
+            entry = entries.pop(0) if len(entries) > 1 else entries[0]
+        if entry["status"] != "ok":
+            kind = getattr(errors, str(entry.get("error")), SourceUnavailable)
+            raise kind(entry["reason"])
+        try:
+            content = json.loads((self.folder / Path(entry["file"]).name).read_text(encoding="utf-8"))
+            return decode(content), entry
+        except (OSError, ValueError, KeyError, TypeError):
+            raise NotRecorded(f"The recorded answer {entry.get('id')} of {source} is missing or damaged.") from None
+
+
+class Evidence:
+    """Asks sources on behalf of one run, and keeps what they said.
+
+    `record` is a folder to write to (None: memory only); `replay` answers everything instead of the
+    sources; `secrets` are values that must appear nowhere; `limit_seconds` bounds one question.
+    Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        record: Path | None = None,
+        replay: Recording | None = None,
+        secrets: Sequence[str] = (),
+        limit_seconds: float = 5.0,
+    ) -> None:
+        self.replay = replay
+        self.redact = Redactor(secrets)
+        self.limit_seconds = limit_seconds
+        self._record = record
+        self._lock = threading.Lock()
+        self._answers: list[Answer] = []
+        self._manifest: list[dict[str, Any]] = []
+        self._timeouts: dict[str, int] = {}
+        self._away: dict[str, str] = {}
+        self.context: dict[str, Any] = {}
+        if record is not None:
+            record.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        return tuple(self._answers)
+
+    def state(self, source: str) -> SourceState:
+        """How `source` behaved so far: ok, recorded, not_asked, or unknown with the first failure's reason."""
+        answers = [answer for answer in self._answers if answer.source == source]
+        failed = [answer for answer in answers if answer.status != "ok"]
+        if source in self._away:
+            return SourceState(source, "unknown", self._away[source])
+        if failed:
+            return SourceState(source, "unknown", f"{len(failed)} of {len(answers)} questions failed: {failed[0].reason}")
+        if not answers:
+            return SourceState(source, "not_asked")
+        return SourceState(source, "recorded" if answers[0].origin == "recorded" else "ok")
+
+    def ask(
+        self,
+        source: str,
+        question: str,
+        parameters: Mapping[str, Any],
+        command: str,
+        fetch: Callable[[], Any],
+        *,
+        limit_seconds: float | None = None,
+        replay: Recording | None = None,
+    ) -> Answer:
+        """The answer of `source`, from `fetch` (a DataFrame or JSON-ready data) or from the recording.
+
+        Raises SourceError: what `fetch` raised, SourceUnavailable past the time limit, or at once
+        for a source found away before. A failure is recorded like an answer.
+        """
+        recording = self.replay or replay
+        asked_at, began = datetime.now(UTC), time.perf_counter()
+        origin = "recorded" if recording else "live"
+        data, error = None, None
+        try:
+            if recording:
+                data, entry = recording.find(source, question, parameters)
+                asked_at = datetime.fromisoformat(entry["asked_at"])
+            else:
+                data = self.redact(self._fetch(source, fetch, limit_seconds or self.limit_seconds))
+        except SourceError as caught:
+            error = caught
+        answer = self._keep(
+            source, question, parameters, command, asked_at, time.perf_counter() - began, data, error, origin
+        )
+        collected = _collected.get()
+        if collected is not None:
+            collected.append(answer)
+        if error is not None:
+            raise type(error)(answer.reason) from None
+        return answer
+
+    def _fetch(self, source: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
+        if source in self._away:
+            raise SourceUnavailable(f"{self._away[source]} (not asked again)".replace(" (not asked again)" * 2, ""))
+        try:
+            return _within(fetch, limit_seconds, source)
+        except _TooSlow as error:
+            with self._lock:
+                strikes = self._timeouts[source] = self._timeouts.get(source, 0) + 1
+                known = any(answer.source == source and answer.status == "ok" for answer in self._answers)
+                if strikes >= _TIMEOUTS_UNTIL_AWAY or not known:
+                    self._away[source] = str(error)
+            raise
+        except SourceUnavailable as error:
+            with self._lock:
+                self._away[source] = self.redact(str(error))
+            raise
+
+    def _keep(
+        self,
+        source: str,
+        question: str,
+        parameters: Mapping[str, Any],
+        command: str,
+        asked_at: datetime,
+        seconds: float,
+        data: Any,
+        error: SourceError | None,
+        origin: str,
+    ) -> Answer:
+        with self._lock:
+            answer = Answer(
+                id=f"e{len(self._answers) + 1:02d}",
+                source=source,
+                question=self.redact(question),
+                parameters=self.redact(dict(parameters)),
+                command=self.redact(command),
+                asked_at=asked_at,
+                seconds=seconds,
+                rows=rows_in(data),
+                data=data,
+                status="failed" if error else "ok",
+                reason=self.redact(str(error)) if error else "",
+                origin=origin,
+            )
+            self._answers.append(answer)
+            if self._record is not None:
+                self._write(self._record, answer, _key(source, question, parameters), error)
+        return answer
+
+    def _write(self, folder: Path, answer: Answer, key: str, error: SourceError | None) -> None:
+        name = f"{answer.id}-{answer.source}.json"
+        entry = {
+            "id": answer.id,
+            "key": key,
+            "source": answer.source,
+            "question": answer.question,
+            "parameters": _jsonable(answer.parameters),
+            "command": answer.command,
+            "asked_at": answer.asked_at.isoformat(),
+            "seconds": round(answer.seconds, 4),
+            "rows": answer.rows,
+            "status": answer.status,
+            "origin": answer.origin,
+        }
+        if error is not None:
+            entry |= {"reason": answer.reason, "error": type(error).__name__}
+        else:
+            entry["file"] = name
+            _write_atomically(folder / name, json.dumps(encode(answer.data), separators=(",", ":")))
+        self._manifest.append(entry)
+        self.save()
+
+    def save(self) -> None:
+        """Writes the manifest anew, so that a run cut short still has one."""
+        if self._record is not None:
+            manifest = {"format": FORMAT, "context": self.redact(_jsonable(self.context)), "answers": self._manifest}
+            _write_atomically(self._record / "manifest.json", json.dumps(manifest, indent=1))
+
+
+class _TooSlow(SourceUnavailable):
+    """The source did not answer in time."""
+
+
+def _within(fetch: Callable[[], Any], limit_seconds: float, source: str) -> Any:
+    """`fetch()`, waited for at most `limit_seconds`. A call that hangs is left to its own daemon thread."""
+    result: list[Any] = []
+    failure: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            result.append(fetch())
+        except BaseException as error:  # handed to the caller's thread below, whatever it is
+            failure.append(error)
+
+    thread = threading.Thread(target=call, name=f"ask-{source}", daemon=True)
+    thread.start()
+    thread.join(limit_seconds)
+    if failure:
+        raise failure[0]
+    if not result:
+        raise _TooSlow(f"{source} did not answer in {limit_seconds:g} s")
+    return result[0]
+
+
+def _key(source: str, question: str, parameters: Mapping[str, Any]) -> str:
+    canonical = json.dumps([source, question, _jsonable(parameters)], sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8", errors="replace")
+    temporary.replace(path)

@@ -1,0 +1,187 @@
+"""Rows and findings -> escaped HTML, with the class names that the report's style sheet knows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.sources.evidence import Answer
+
+ROWS_SHOWN = 50
+_CELL_MAX = 300
+_WORDS = {
+    Status.OK: "✓ ok",
+    Status.WARNING: "▲ warning",
+    Status.CRITICAL: "■ critical",
+    Status.UNKNOWN: "? unknown",
+    Status.SKIPPED: "– skipped",
+}
+_QUESTION_LINES = 60
+
+
+def render(table: Table) -> str:
+    """One table as HTML: caption, header with units, at most 50 rows, and how many were left out."""
+    frame = table.frame
+    shown = frame.head(ROWS_SHOWN)
+    numeric = {name for name in frame.columns if table.units.get(name) not in (None, "time")}
+    header = "".join(f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name))}</th>" for name in frame.columns)
+    body = "".join(
+        "<tr>" + "".join(_cell(value, table.units.get(name), name in numeric) for name, value in zip(frame.columns, row, strict=True)) + "</tr>"
+        for row in shown.itertuples(index=False, name=None)
+    )
+    if frame.empty:
+        body = f"<tr><td colspan='{max(len(frame.columns), 1)}' class='rb-muted'>none</td></tr>"
+    more = f" (the first {len(shown)} of {len(frame):,})" if len(frame) > len(shown) else ""
+    return (
+        f"<div class='rb-scroll'><table class='rb-table'><caption>{escape(table.caption)}{more}</caption>"
+        f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def amount(value: Any, unit: str = "") -> str:
+    """A number with its unit as text for people: "−1,204.50 USDT", "11.8 %", "1.5 GiB"; "n/a" for none."""
+    number = _number(value)
+    if number is None:
+        return "n/a"
+    sign = "−" if number < 0 else ""
+    size = abs(number)
+    match unit:
+        case "%":
+            return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 or size == 0 else f"{sign}{size * 100:.2g} %"
+        case "bytes":
+            step = min(int(math.log(size, 1024)), 4) if size >= 1 else 0
+            return f"{sign}{size / 1024**step:.{0 if step == 0 else 1}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[step]}"
+        case "s":
+            return f"{sign}{duration(size)}"
+        case "ms":
+            return f"{sign}{size:,.0f} ms" if size >= 10 else f"{sign}{size:.2g} ms"
+        case "USDT":
+            return f"{sign}{size:,.2f} USDT"
+    plain = f"{size:,.0f}" if size >= 1000 or size.is_integer() else f"{size:.4g}"
+    return f"{sign}{plain}{' ' + unit if unit else ''}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "850 ms", "42 s", "7 min 30 s", "3 h 5 min", "2 d 4 h"."""
+    if not math.isfinite(seconds):
+        return "n/a"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for size, name, smaller, small_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
+    return f"{whole} s"
+
+
+def moment(value: datetime | None) -> str:
+    """A time in UTC, to the second: "2026-01-15 14:02:00Z"; "n/a" for none."""
+    return "n/a" if value is None or pd.isna(value) else f"{value:%Y-%m-%d %H:%M:%SZ}"
+
+
+def finding(result: Finding) -> str:
+    """A finding as HTML: status in words, title, detail, tables, and how it was found, folded."""
+    detail = "".join(f"<p class='rb-detail'>{escape(line)}</p>" for line in result.detail.split("\n") if line.strip())
+    return (
+        f"<div class='rb-finding rb-{result.status}'><p class='rb-title'>{status(result.status)} "
+        f"<strong>{escape(result.title)}</strong></p>{detail}"
+        f"{''.join(render(table) for table in result.tables)}{how(result.answers)}</div>"
+    )
+
+
+def status(value: Status) -> str:
+    """A status as a word with its sign, so that colour is never alone."""
+    return f"<span class='rb-status rb-{value}'>{_WORDS[value]}</span>"
+
+
+def how(answers: Iterable[Answer]) -> str:
+    """How something was found, folded away: each question, its parameters, time and rows, and the shell's line for it."""
+    parts = [_how(answer) for answer in answers]
+    if not parts:
+        return ""
+    return f"<details class='rb-how'><summary>How this was found ({len(parts)} {'query' if len(parts) == 1 else 'queries'})</summary>{''.join(parts)}</details>"
+
+
+def _how(answer: Answer) -> str:
+    lines = answer.question.splitlines()
+    question = "\n".join(lines[:_QUESTION_LINES]) + ("\n…" if len(lines) > _QUESTION_LINES else "")
+    given = ", ".join(f"{name} = {value}" for name, value in answer.parameters.items())
+    result = f"{answer.rows:,} {'row' if answer.rows == 1 else 'rows'}" if answer.status == "ok" else f"no answer: {answer.reason}"
+    asked = f"{answer.source}, {moment(answer.asked_at)}, {answer.seconds * 1000:.0f} ms, {result}"
+    asked += ", from recorded evidence" if answer.origin == "recorded" else ""
+    return (
+        f"<p class='rb-muted'>{escape(answer.id)}: {escape(asked)}</p><pre>{escape(question)}</pre>"
+        + (f"<p class='rb-muted'>with {escape(given[:1000])}</p>" if given else "")
+        + f"<pre class='rb-command'>{escape(answer.command)}</pre>"
+    )
+
+
+def verdict(result: Verdict, findings: Iterable[Finding]) -> str:
+    """The conclusion as HTML: decision, reasons, every finding in a line, next actions and the checklist."""
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in result.reasons)
+    rows = "".join(f"<tr><td>{status(one.status)}</td><td>{escape(one.title)}</td></tr>" for one in findings)
+    return (
+        f"<div class='rb-verdict rb-{result.status}'><p class='rb-title'>{status(result.status)} <strong>{escape(result.summary)}</strong></p>"
+        f"<p>Decision: <strong>{escape(result.decision)}</strong></p><ul>{reasons}</ul>"
+        f"<div class='rb-scroll'><table class='rb-table'><caption>Every check</caption><thead><tr><th scope='col'>status</th>"
+        f"<th scope='col'>finding</th></tr></thead><tbody>{rows}</tbody></table></div></div>"
+    )
+
+
+def actions(items: Iterable[Action]) -> str:
+    """Next actions as HTML: why, and the command; those that change the platform say so."""
+    parts = []
+    for item in items:
+        mark = "<span class='rb-changes'>changes the platform</span>" if item.changes else ""
+        why = f"<p class='rb-reason'>{escape(item.why)}</p>" if item.why else ""
+        parts.append(f"<li class='rb-action'><p><strong>{escape(item.title)}</strong> {mark}</p>{why}<pre class='rb-command'>{escape(item.command)}</pre></li>")
+    return f"<ol class='rb-actions'>{''.join(parts)}</ol>"
+
+
+def checklist(items: Iterable[tuple[str, str]]) -> str:
+    """The post-mortem checklist as a table: each item with the answer found."""
+    frame = pd.DataFrame(list(items), columns=["question", "what this run found"])
+    return f"<div class='rb-checklist'>{render(Table('Post-mortem checklist', frame))}</div>"
+
+
+def _class(is_number: bool) -> str:
+    return " class='rb-num'" if is_number else ""
+
+
+def _heading(name: str, unit: str | None) -> str:
+    text = escape(name.replace("_", " "))
+    return f"{text} <span class='rb-muted'>UTC</span>" if unit == "time" else text
+
+
+def _cell(value: Any, unit: str | None, is_number: bool) -> str:
+    return f"<td{_class(is_number)}>{escape(_shown(value, unit))}</td>"
+
+
+def _shown(value: Any, unit: str | None) -> str:
+    if unit == "time" or isinstance(value, datetime):
+        return moment(value) if value is None or isinstance(value, datetime) else str(value)
+    if unit is not None:
+        return amount(value, unit)
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return "n/a"
+    if isinstance(value, float):
+        return amount(value)
+    text = str(value)
+    return text if len(text) <= _CELL_MAX else text[: _CELL_MAX - 1] + "…"
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
