@@ -1,0 +1,109 @@
+"""The simulated platform, running: database, metrics, cluster and alerts of one incident.
+
+    with Platform.start("flash-crash") as platform:
+        os.environ.update(platform.environment)
+
+All servers listen on loopback and stop with their owner. The first start of an incident simulates
+and loads it; later ones copy what was kept under `folder`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from runbook import embedded, settings
+from runbook.demo import alerts, database, incidents
+from runbook.demo.moment import AS_OF, MOMENT, SEED
+from runbook.demo.simulation import Simulation, simulate
+
+NAMESPACE = "cryptofunk"
+
+
+class Platform:
+    """A running simulated platform. `environment` is all that a notebook or the runner needs to know of it."""
+
+    def __init__(self, incident: str, schema: str, seed: int, folder: Path) -> None:
+        self.incident = incidents.named(incident)
+        self.schema = schema
+        self.seed = seed
+        self.folder = folder
+        self.environment: dict[str, str] = {
+            "KUBE_NAMESPACE": NAMESPACE,
+            "RUNBOOK_AS_OF": _iso(AS_OF),
+            "RUNBOOK_STARTS_AT": _iso(MOMENT),
+        }
+        self._closing = ExitStack()
+
+    @classmethod
+    def start(
+        cls,
+        incident: str = incidents.DEFAULT,
+        schema: str = "platform",
+        folder: Path | None = None,
+        *,
+        metrics: bool = True,
+        cluster: bool = True,
+        alertmanager: bool = True,
+        seed: int = SEED,
+    ) -> Platform:
+        """The platform of `incident`, started. Raises DemoError or EmbeddedError when a part cannot start."""
+        platform = cls(incident, schema, seed, folder or default_folder())
+        try:
+            platform._start_database()
+        except BaseException:
+            platform.stop()
+            raise
+        return platform
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """All that was simulated, in memory."""
+        return simulate(self.incident, self.seed)
+
+    @property
+    def alert(self) -> dict[str, Any]:
+        """The incident's alert in Alertmanager's shape."""
+        return alerts.alert(self.simulation)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The webhook message of version 4 about the incident's alert."""
+        return alerts.payload(self.simulation)
+
+    @property
+    def admin_url(self) -> str:
+        """The database as its owner, for tests that change the data. It holds a password: never show it."""
+        return self._server.url(self._database)
+
+    def stop(self) -> None:
+        """Stop all that this platform started; calling it again does nothing."""
+        self._closing.close()
+
+    def _start_database(self) -> None:
+        self._server = embedded.start(self.folder / "postgres")
+        self._closing.callback(self._server.stop)
+        self._database = database.create(
+            self._server, self.schema, self.incident.name, self.seed, lambda: self.simulation
+        )
+        self._closing.callback(database.drop, self._server, self._database)
+        self.environment["DATABASE_URL"] = database.reader_url(self._server, self._database)
+
+    def __enter__(self) -> Platform:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+
+def default_folder() -> Path:
+    """Where demo platforms keep their servers: RUNBOOK_STATE/demo, else .demo in the working directory."""
+    state = settings.load().runbook_state
+    return (Path(state) if state else Path(".demo")).expanduser().resolve() / ("demo" if state else "")
+
+
+def _iso(moment: Any) -> str:
+    return str(moment.isoformat()).replace("+00:00", "Z")

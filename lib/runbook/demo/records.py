@@ -1,0 +1,251 @@
+"""The simulation as rows of the platform's tables. The written runbook's schema is derived from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from runbook.demo import decisions
+from runbook.demo.accounts import Account
+from runbook.demo.incident import Incident
+from runbook.demo.market import EXCHANGE, NAMES, Market, candlesticks
+from runbook.demo.moment import AS_OF, MOMENT, identity
+from runbook.demo.trading import Position, Session
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows for one table, in the order of `columns`."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: list[Row]
+
+
+CANDLES = (
+    "id symbol exchange interval open_time close_time open high low close volume quote_volume trades_count "
+    "taker_buy_base_volume taker_buy_quote_volume created_at"
+)
+SESSIONS = (
+    "id mode symbol exchange started_at stopped_at initial_capital final_capital total_trades winning_trades "
+    "losing_trades total_pnl max_drawdown sharpe_ratio config metadata created_at updated_at"
+)
+POSITIONS = (
+    "id session_id symbol exchange side entry_price exit_price quantity entry_time exit_time stop_loss take_profit "
+    "realized_pnl unrealized_pnl fees entry_reason exit_reason metadata created_at updated_at"
+)
+ORDERS = (
+    "id session_id position_id exchange_order_id symbol exchange side type status price stop_price quantity "
+    "executed_quantity executed_quote_quantity time_in_force placed_at filled_at canceled_at error_message "
+    "metadata created_at updated_at"
+)
+TRADES = (
+    "id order_id exchange_trade_id symbol exchange side price quantity quote_quantity commission commission_asset "
+    "executed_at is_maker metadata created_at"
+)
+PERFORMANCE = (
+    "id session_id metric_time symbol total_value cash_balance position_value unrealized_pnl realized_pnl total_pnl "
+    "win_rate sharpe_ratio max_drawdown metadata created_at"
+)
+
+
+def tables(
+    incident: Incident, market: Market, sessions: list[Session], accounts: list[Account], seed: int
+) -> list[Rows]:
+    """Every table's rows, in an order that foreign keys allow."""
+    current = sessions[-1]
+    return [
+        _rows("candlesticks", CANDLES, _candles(market)),
+        _rows("trading_sessions", SESSIONS, map(_session, sessions, accounts)),
+        _rows("positions", POSITIONS, (_position(p, market) for s in sessions for p in s.positions)),
+        _rows("orders", ORDERS, _orders(sessions, incident)),
+        _rows("trades", TRADES, (row for s in sessions for p in s.positions for row in _trades(p))),
+        _rows("performance_metrics", PERFORMANCE, _performance(sessions, accounts)),
+        _rows("agent_signals", decisions.SIGNALS, decisions.signals(sessions, market, incident, seed)),
+        _rows("llm_decisions", decisions.DECISIONS, decisions.llm_decisions(sessions, market, seed)),
+        _rows("agent_status", decisions.STATUS, decisions.agent_status(current, incident, seed)),
+        _rows("orchestrator_state", decisions.STATE, decisions.orchestrator_state(current, incident)),
+        _rows("audit_logs", decisions.AUDIT, decisions.audit_logs(sessions, incident)),
+    ]
+
+
+def documented(tables: Iterable[Rows], market: Market) -> list[Rows]:
+    """The same rows in the schema as the written runbook has it."""
+    return [_documented(rows, market) for rows in tables]
+
+
+def _documented(rows: Rows, market: Market) -> Rows:
+    names, data = list(rows.columns), rows.rows
+    if rows.table == "trading_sessions":
+        names[names.index("id")] = "session_id"
+        pnl, capital = names.index("total_pnl"), names.index("initial_capital")
+        return Rows(
+            rows.table, (*names, "roi_percentage"),
+            [(*row, round(100 * _number(row[pnl]) / _number(row[capital]), 8)) for row in data],
+        )  # fmt: skip
+    if rows.table == "positions":
+        ends, symbol, exit_price = names.index("exit_time"), names.index("symbol"), names.index("exit_price")
+        last = dict(zip(NAMES, market.close[-1].tolist(), strict=True))
+        return Rows(
+            rows.table, (*names, "status", "current_price"),
+            [
+                (*row, "OPEN" if row[ends] is None else "CLOSED",
+                 last[str(row[symbol])] if row[ends] is None else row[exit_price])
+                for row in data
+            ],
+        )  # fmt: skip
+    if rows.table == "agent_status":
+        names[names.index("last_error")] = "error_message"
+        status = names.index("status")
+        words = {"RUNNING": "ACTIVE", "STOPPED": "INACTIVE", "ERROR": "ERROR", "STARTING": "STARTING"}
+        changed = [(*row[:status], words[str(row[status])], *row[status + 1 :]) for row in data]
+        return Rows(rows.table, tuple(names), changed)
+    return rows
+
+
+def _rows(table: str, columns: str, rows: Iterable[Row]) -> Rows:
+    return Rows(table, tuple(columns.split()), list(rows))
+
+
+def _candles(market: Market) -> Iterator[Row]:
+    for number, row in enumerate(candlesticks(market)):
+        yield (f"00000000-0000-4000-8000-{number:012x}", *row)
+
+
+def _session(session: Session, account: Account) -> Row:
+    closed = [p for p in session.positions if p.exit_at]
+    won = sum(p.realized_pnl > 0 for p in closed)
+    final = float(account.total_value[-1]) if session.stopped_at else None
+    limits = session.limits
+    config = {
+        "symbols": list(NAMES),
+        "risk": {
+            "max_position_size": limits.max_position_size, "max_daily_loss": limits.max_daily_loss,
+            "max_drawdown": limits.max_drawdown, "default_stop_loss": 0.02, "default_take_profit": 0.05,
+            "min_confidence": 0.7,
+        },
+        "trading": {"max_positions": limits.max_positions, "initial_capital": session.initial_capital},
+    }  # fmt: skip
+    return (
+        session.id, session.mode, "BTCUSDT", EXCHANGE, session.started_at, session.stopped_at,
+        session.initial_capital, _money(final), len(closed), won, len(closed) - won,
+        _money(account.total_pnl[-1]), _money(account.max_drawdown[-1]), _money(account.daily_sharpe[-1]),
+        json.dumps(config), json.dumps({"strategy": "consensus", "version": "1.8.2"}),
+        session.started_at, session.stopped_at or AS_OF,
+    )  # fmt: skip
+
+
+def position_id(position: Position) -> str:
+    return str(identity("position", position.session, position.number))
+
+
+def order_id(position: Position, kind: str) -> str:
+    return str(identity("order", position.session, position.number, kind))
+
+
+def _position(position: Position, market: Market) -> Row:
+    mark = float(market.close[-1, NAMES.index(position.symbol)])
+    unrealized = position.unrealized_pnl(mark)
+    metadata = {
+        "agent_name": position.agent,
+        "signal_id": decisions.signal_id(position),
+        "confidence": position.confidence,
+    }
+    return (
+        position_id(position), str(identity("session", position.session)), position.symbol, EXCHANGE, position.side,
+        position.entry_price, position.exit_price, position.quantity, position.entry_at, position.exit_at,
+        position.stop_loss, position.take_profit, position.realized_pnl, unrealized, position.fees,
+        f"{position.agent}: {position.reason}", position.exit_reason or None, json.dumps(metadata),
+        position.entry_at, position.exit_at or AS_OF,
+    )  # fmt: skip
+
+
+def _orders(sessions: list[Session], incident: Incident) -> Iterator[Row]:
+    for session in sessions:
+        for position in session.positions:
+            yield from _orders_of(position, session)
+    if incident.stray_order:
+        session = sessions[-1]
+        placed = MOMENT - timedelta(minutes=3, seconds=12)
+        yield _order(
+            str(identity("order", "stray")), session.id, None, "ETHUSDT", "BUY", "LIMIT", "NEW",
+            2_640.0, None, 0.3, [], placed, None, None, {"agent_name": "mean-reversion", "client": "bracket"},
+        )  # fmt: skip
+
+
+def _orders_of(position: Position, session: Session) -> Iterator[Row]:
+    enter, leave = ("BUY", "SELL") if position.sign > 0 else ("SELL", "BUY")
+    by = {"agent_name": position.agent}
+    entries = [(f.quantity, f.quote) for f in position.fills if f.order == "entry"]
+    exits = [(f.quantity, f.quote) for f in position.fills if f.order == "exit"]
+    filled = max(f.executed_at for f in position.fills if f.order == "entry")
+    yield _order(
+        order_id(position, "entry"), session.id, position_id(position), position.symbol, enter, "MARKET", "FILLED",
+        None, None, position.quantity, entries, position.entry_at - timedelta(milliseconds=180), filled, None, by,
+    )  # fmt: skip
+    stopped = position.exit_reason == "stop_loss"
+    if position.stop_loss is not None:
+        status = "FILLED" if stopped else "CANCELED" if position.exit_at else "NEW"
+        yield _order(
+            order_id(position, "exit" if stopped else "stop"), session.id, position_id(position), position.symbol,
+            leave, "STOP_LOSS", status, None, position.stop_loss, position.quantity, exits if stopped else [],
+            filled + timedelta(milliseconds=250), position.exit_at if stopped else None,
+            None if stopped else position.exit_at, by,
+        )  # fmt: skip
+    if position.exit_at and not stopped:
+        yield _order(
+            order_id(position, "exit"), session.id, position_id(position), position.symbol, leave,
+            "LIMIT" if position.exit_reason == "take_profit" else "MARKET", "FILLED",
+            position.take_profit if position.exit_reason == "take_profit" else None, None, position.quantity,
+            exits, position.exit_at - timedelta(milliseconds=160), position.exit_at, None, by,
+        )  # fmt: skip
+
+
+def _order(
+    identifier: str, session: str, position: str | None, symbol: str, side: str, kind: str, status: str,
+    price: float | None, stop: float | None, quantity: float, fills: list[tuple[float, float]], placed: object,
+    filled: object, canceled: object, metadata: dict[str, str],
+) -> Row:  # fmt: skip
+    return (
+        identifier, session, position, str(int(identifier[:8], 16) + 28_000_000_000), symbol, EXCHANGE, side, kind,
+        status, price, stop, quantity, round(sum(q for q, _ in fills), 8), round(sum(q for _, q in fills), 8),
+        "GTC", placed, filled, canceled, None, json.dumps(metadata), placed, filled or canceled or placed,
+    )  # fmt: skip
+
+
+def _trades(position: Position) -> Iterator[Row]:
+    for number, fill in enumerate(position.fills):
+        identifier = identity("trade", position.session, position.number, number)
+        yield (
+            str(identifier), order_id(position, fill.order), str(identifier.int % 10**10), fill.symbol, EXCHANGE,
+            fill.side, fill.price, fill.quantity, fill.quote, fill.commission, "USDT", fill.executed_at, False,
+            None, fill.executed_at,
+        )  # fmt: skip
+
+
+def _performance(sessions: list[Session], accounts: list[Account]) -> Iterator[Row]:
+    for session, a in zip(sessions, accounts, strict=True):
+        columns = [
+            a.total_value, a.cash, a.position_value, a.unrealized, a.realized, a.total_pnl,
+            a.win_rate, a.daily_sharpe, a.max_drawdown,
+        ]  # fmt: skip
+        values = np.round(np.column_stack(columns), 8).tolist()
+        for number, (time, row) in enumerate(zip(a.times, values, strict=True)):
+            yield (
+                f"00000000-0000-4000-9{session.number:03x}-{number:012x}",
+                session.id, time, None, *row, None, time,
+            )  # fmt: skip
+
+
+def _money(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 8)
+
+
+def _number(value: object) -> float:
+    return float(str(value))
