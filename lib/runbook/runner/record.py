@@ -1,0 +1,227 @@
+"""The runner's own record of a run, and what it comes to: cell states, findings, status, verdict.
+
+papermill marks every cell `completed` when a kernel dies or time runs out, so none of its marks are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from runbook.outcome import FINDING_MIME, OUTCOME_MIME, Status
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+    @property
+    def exit_code(self) -> int:
+        return {"complete": 0, "degraded": 3}.get(self.value, 4)
+
+
+class CellState(StrEnum):
+    """How one code cell ended. One that was stopped by a cancellation, or by a kernel's death, failed."""
+
+    RAN = "ran"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    NOT_RUN = "not_run"
+
+
+class End(StrEnum):
+    """Why the runner stopped watching."""
+
+    DONE = "done"
+    KERNEL_DIED = "kernel_died"
+    EXECUTOR_DIED = "executor_died"
+    RUN_LIMIT = "run_limit"
+    CELL_LIMIT = "cell_limit"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell of the plan. `counts` is false for text, empty cells and the injected parameters."""
+
+    index: int
+    counts: bool
+    title: str = ""
+    state: CellState = CellState.NOT_RUN
+    started: float | None = None
+    seconds: float | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Record:
+    """What the events of one run said, in order; the only source of cell states."""
+
+    cells: dict[int, Cell] = field(default_factory=dict)
+    running: int | None = None
+    end: End | None = None
+    seconds: float = 0.0
+    reason: str = ""
+
+    def take(self, event: Mapping[str, Any], now: float) -> None:
+        """Write down one event of the executor. Unknown ones are ignored."""
+        match event.get("event"):
+            case "plan":
+                for cell in event["cells"]:
+                    self.cells[cell["index"]] = Cell(cell["index"], cell["counts"], cell["title"])
+            case "cell_started":
+                self.running = event["index"]
+                self.cells[event["index"]].started = now
+            case "cell_finished":
+                cell = self.cells[event["index"]]
+                cell.error = event["error"]
+                cell.state = CellState.FAILED if cell.error else CellState.RAN
+                cell.seconds = now - (cell.started if cell.started is not None else now)
+                self.running = None
+            case "done" | "kernel_died" as end:
+                self.end = End(end)
+
+    def close(self, end: End, now: float) -> None:
+        """Fix how the run ended; the cell that was running gets its state from that."""
+        self.end = self.end or end
+        if self.running is None:
+            return
+        cell = self.cells[self.running]
+        cell.state = CellState.TIMED_OUT if self.end in (End.RUN_LIMIT, End.CELL_LIMIT) else CellState.FAILED
+        cell.seconds = now - (cell.started if cell.started is not None else now)
+
+    @property
+    def counted(self) -> list[Cell]:
+        return [cell for cell in self.cells.values() if cell.counts]
+
+    def counts(self) -> dict[str, int]:
+        """Code cells by state: ran, failed, timed_out, not_run."""
+        return {state.value: sum(cell.state is state for cell in self.counted) for state in CellState}
+
+    @property
+    def stopped_in(self) -> Cell | None:
+        """The cell the run ended in before its time, if any."""
+        bad = [cell for cell in self.counted if cell.state in (CellState.FAILED, CellState.TIMED_OUT)]
+        return bad[-1] if bad else None
+
+    def number(self, cell: Cell) -> int:
+        """The place of a code cell among the counted ones, from 1."""
+        return next((n for n, other in enumerate(self.counted, 1) if other is cell), 0)
+
+
+def status_of(record: Record, findings: list[dict[str, Any]], outcome: Mapping[str, Any] | None) -> RunStatus:
+    """How the run ended. Without a conclusion, or with anything unknown, it is at best degraded."""
+    if record.end is End.CANCELLED:
+        return RunStatus.CANCELLED
+    if record.end in (End.RUN_LIMIT, End.CELL_LIMIT):
+        return RunStatus.TIMED_OUT
+    counts = record.counts()
+    if record.end is not End.DONE or counts["failed"] or counts["not_run"] or not record.cells:
+        return RunStatus.FAILED
+    unknown = any(not Status(finding["status"]).is_known for finding in findings)
+    silent = any(source["status"] == "unknown" for source in (outcome or {}).get("sources", []))
+    return RunStatus.DEGRADED if unknown or silent or outcome is None else RunStatus.COMPLETE
+
+
+def verdict_of(record: Record, findings: list[dict[str, Any]], outcome: Mapping[str, Any] | None, what: str) -> str:
+    """The one sentence on top: the notebook's own, or why there is none and what was found until then."""
+    stopped = how_it_stopped(record)
+    if outcome is not None:
+        verdict = str(outcome["verdict"])
+        return f"{verdict} (After this conclusion {stopped}.)" if stopped else verdict
+    if not stopped:
+        return f"No verdict: the notebook {what} ran to its end and concluded nothing. {_found(findings)}"
+    return f"No verdict: {stopped}. {_found(findings)}"
+
+
+def how_it_stopped(record: Record) -> str:
+    """Why the run ended before its time, as a clause without a full stop; "" when it did not."""
+    cell = record.stopped_in
+    where = f" in cell {record.number(cell)}{f' ({cell.title})' if cell.title else ''}" if cell else ""
+    match record.end:
+        case End.CANCELLED:
+            return f"the run was cancelled after {record.seconds:.0f} s{where}"
+        case End.RUN_LIMIT:
+            return f"the run was stopped at its time limit after {record.seconds:.0f} s{where}"
+        case End.CELL_LIMIT:
+            took = f" after {cell.seconds:.0f} s" if cell and cell.seconds is not None else ""
+            return f"the run was stopped at the time limit of one cell{took}{where}"
+        case End.KERNEL_DIED:
+            return f"the kernel died{where}"
+        case End.EXECUTOR_DIED:
+            reason = f": {record.reason}" if record.reason else ""
+            return f"the process that runs the notebook died{where or ' before the first cell'}{reason}"
+        case _:
+            return f"the run failed{where}: {cell.error}" if cell else ""
+
+
+def _found(findings: list[dict[str, Any]]) -> str:
+    if not findings:
+        return "Nothing was found until then."
+    order = ("critical", "warning", "unknown", "skipped", "ok")
+    counts = {status: sum(f["status"] == status for f in findings) for status in order}
+    listed = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    worst = min(findings, key=lambda f: order.index(f["status"]))
+    lead = f" The worst: {worst['title']}." if worst["status"] in ("critical", "warning") else ""
+    return f"Found until then: {listed}.{lead}"
+
+
+def findings_in(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every finding displayed in the notebook, in order: id, status, title, detail and `cell` (its index).
+
+    One that cannot be read counts as unknown: it is never dropped.
+    """
+    found: list[dict[str, Any]] = []
+    for index, data in _displays(notebook, FINDING_MIME):
+        finding = _finding(data, index)
+        if finding not in found:
+            found.append(finding)
+    return found
+
+
+def outcome_in(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The notebook's conclusion (the last, were there two), or None. Its parts have the types asked for."""
+    for _, data in reversed(_displays(notebook, OUTCOME_MIME)):
+        if isinstance(data, dict) and isinstance(data.get("verdict"), str):
+            sources = [
+                {name: str(source.get(name) or "") for name in ("name", "status", "reason")}
+                for source in _objects(data.get("sources"))
+            ]
+            listed = {name: _objects(data.get(name)) for name in ("actions", "checklist")}
+            return {**data, **listed, "sources": sources}
+    return None
+
+
+def _displays(notebook: Mapping[str, Any], mime: str) -> list[tuple[int, Any]]:
+    return [
+        (index, output["data"][mime])
+        for index, cell in enumerate(notebook["cells"])
+        for output in cell.get("outputs", [])
+        if mime in output.get("data", {})
+    ]
+
+
+def _finding(data: Any, index: int) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        data = {}
+    status = data.get("status")
+    known = isinstance(status, str) and status in set(Status)
+    return {
+        "id": str(data.get("id") or f"cell-{index}"),
+        "status": status if known else Status.UNKNOWN.value,
+        "title": str(data.get("title") or "A check whose result cannot be read"),
+        "detail": str(data.get("detail") or ""),
+        "cell": index,
+    }
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    items = value if isinstance(value, list) else []
+    return [{str(k): v for k, v in item.items()} for item in items if isinstance(item, dict)]

@@ -1,0 +1,195 @@
+"""What a run is asked for, and what that comes to once it is checked. Nothing runs here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runbook import parameters
+from runbook.alert import Alert, fingerprint, parse_time
+from runbook.catalog import Catalog, Entry
+from runbook.errors import InputError, ParameterError
+from runbook.parameters import Folders
+from runbook.settings import Settings
+
+ALERTS_PASSED = 50
+_SEVERITIES = ("critical", "warning", "info")
+_NAME_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One alert to report on. Times and labels that are left out come from the evidence or the clock.
+
+    `parameters` are the person's own (`-p`), as text or as values. `alerts` are all that fire in the
+    group, the subject among them.
+    """
+
+    alertname: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    starts_at: datetime | None = None
+    as_of: datetime | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    alerts: tuple[Alert, ...] = ()
+    evidence: Path | None = None
+    limit_seconds: float | None = None
+    cell_seconds: float | None = None
+
+    @classmethod
+    def of_alert(cls, alert: Alert, alerts: tuple[Alert, ...] = (), **options: Any) -> Request:
+        """The request for one alert of a group. Options are the other fields."""
+        return cls(
+            alertname=alert.name,
+            labels=dict(alert.labels),
+            annotations=dict(alert.annotations),
+            starts_at=alert.starts_at,
+            alerts=alerts or (alert,),
+            **options,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that can run: its catalog entry, notebook, checked parameters and its facts."""
+
+    request: Request
+    entry: Entry
+    notebook: Path
+    parameters: Mapping[str, Any]
+    labels: Mapping[str, str]
+    severity: str
+    starts_at: datetime
+    as_of: datetime
+    notes: tuple[str, ...]
+
+
+def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Settings) -> Prepared:
+    """`request`, checked against the catalog and the notebook's parameters.
+
+    Raises InputError (ParameterError for a parameter) with one line that says what to correct.
+    """
+    if not request.alertname or len(request.alertname) > _NAME_MAX:
+        raise InputError(f"The alert's name has to be a text of 1 to {_NAME_MAX} characters.")
+    _require_limits(request)
+    context = evidence_context(request.evidence) if request.evidence else {}
+    entry = catalog.runnable(request.alertname, folders)
+    notebook = folders.notebook(entry.procedure)
+    declared = parameters.declared(notebook)
+    names = {parameter.name: parameter for parameter in declared}
+    labels = {str(k): str(v) for k, v in (dict(request.labels) or context.get("labels") or {}).items()}
+    own = {
+        name: parameters.coerce(names[name], value) if isinstance(value, str) and name in names else value
+        for name, value in request.parameters.items()
+    }
+    file_values = parameters.from_yaml(folders.values(entry.procedure))
+    starts_at, as_of = _times(request, own, file_values, context, settings)
+    alerts = request.alerts or (_alert(request, labels, starts_at),)
+    facts: dict[str, Any] = {
+        "alertname": request.alertname,
+        "starts_at": _text(starts_at),
+        "as_of": _text(as_of),
+        "labels": labels,
+        "alerts": [alert.to_json() for alert in alerts[:ALERTS_PASSED]],
+    }
+    from_labels, notes = _from_labels(entry, labels, names)
+    if len(alerts) > ALERTS_PASSED:
+        notes.append(f"{len(alerts) - ALERTS_PASSED:,} more alerts of the group are not listed.")
+    known_facts = {name: value for name, value in facts.items() if name in names}
+    values = parameters.resolve(declared, file_values, known_facts, from_labels, own)
+    severity = labels.get("severity", "").lower()
+    return Prepared(
+        request=request,
+        entry=entry,
+        notebook=notebook,
+        parameters=values,
+        labels=labels,
+        severity=severity if severity in _SEVERITIES else entry.severity,
+        starts_at=starts_at,
+        as_of=as_of,
+        notes=tuple(notes),
+    )
+
+
+def evidence_context(folder: Path) -> dict[str, Any]:
+    """The context kept in an evidence folder: starts_at, as_of, labels where recorded. Raises InputError."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder} holds no recorded evidence: there is no manifest.json in it.") from None
+    except ValueError:
+        raise InputError(f"The manifest.json in {folder} is not JSON. Record the evidence again.") from None
+    context = manifest.get("context") if isinstance(manifest, dict) else None
+    if not isinstance(context, dict):
+        return {}
+    labels = context.get("labels")
+    return {**context, "labels": labels if isinstance(labels, dict) else {}}
+
+
+def _require_limits(request: Request) -> None:
+    for name, value in (("The run's limit", request.limit_seconds), ("The cell's limit", request.cell_seconds)):
+        if value is not None and not 0 < value <= 86_400:
+            raise InputError(f"{name} has to be more than 0 and at most 86,400 seconds.")
+
+
+def _times(
+    request: Request,
+    own: Mapping[str, Any],
+    file_values: Mapping[str, Any],
+    context: Mapping[str, Any],
+    settings: Settings,
+) -> tuple[datetime, datetime]:
+    """The alert's moment and the moment the report looks from, the most explicit source of each first."""
+    starts_at = _first(own.get("starts_at"), request.starts_at, context.get("starts_at"), settings.runbook_starts_at)
+    as_of = _first(own.get("as_of"), request.as_of, context.get("as_of"), settings.runbook_as_of)
+    starts_at = starts_at or _first(file_values.get("starts_at"))
+    as_of = as_of or _first(file_values.get("as_of"))
+    if as_of is None:
+        # The sender's clock may run ahead of this one: an alert never begins after "now".
+        now = datetime.now(UTC).replace(microsecond=0)
+        as_of = max(now, starts_at) if starts_at else now
+    starts_at = starts_at or as_of
+    if as_of < starts_at:
+        raise ParameterError(f"as_of ({_text(as_of)}) is before the alert's starts_at ({_text(starts_at)}).")
+    return starts_at, as_of
+
+
+def _first(*candidates: Any) -> datetime | None:
+    for candidate in candidates:
+        if candidate:
+            return candidate.astimezone(UTC) if isinstance(candidate, datetime) else parse_time(candidate)
+    return None
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _alert(request: Request, labels: Mapping[str, str], starts_at: datetime) -> Alert:
+    all_labels = {"alertname": request.alertname, **labels}
+    return Alert(
+        name=request.alertname,
+        labels=all_labels,
+        annotations=dict(request.annotations),
+        starts_at=starts_at,
+        fingerprint=fingerprint(all_labels),
+    )
+
+
+def _from_labels(
+    entry: Entry, labels: Mapping[str, str], names: Mapping[str, parameters.Parameter]
+) -> tuple[dict[str, Any], list[str]]:
+    """Parameters from labels, by the catalog's list. A label that does not fit is left out, and said so."""
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    for label, name in entry.labels.items():
+        if label in labels and name in names:
+            try:
+                values[name] = parameters.coerce(names[name], labels[label])
+            except ParameterError:
+                notes.append(f"The alert's label {label} does not fit the parameter {name}: it was left out.")
+    return values, notes

@@ -1,0 +1,290 @@
+"""`run`: from a request to a folder with report.html, notebook.ipynb, outcome.json and evidence/."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from runbook import catalog as catalogs
+from runbook import parameters, report
+from runbook import settings as settings_module
+from runbook.errors import StorageError
+from runbook.outcome import Status
+from runbook.parameters import Folders
+from runbook.runner import record as records
+from runbook.runner.executor import Spec
+from runbook.runner.record import Record, RunStatus
+from runbook.runner.request import Prepared, Request, prepare
+from runbook.runner.watch import Limits, PrivateFolder, kernel_environment, watch
+from runbook.settings import Settings
+
+_log = logging.getLogger(__name__)
+CELL_SECONDS = 60.0
+_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
+_SECRET_MIN = 6
+_REDACTED = "[redacted]"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a run, for a terminal or a page: started, cell_started, cell_finished, finding, reporting, finished.
+
+    `cell` is the cell's place among the `cells` code cells, from 1; `status` a finding's, a cell's or the run's.
+    """
+
+    kind: str
+    run_id: str
+    cell: int = 0
+    cells: int = 0
+    title: str = ""
+    status: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Where a run's files are and how it ended. `outcome` is what outcome.json holds."""
+
+    run_id: str
+    folder: Path
+    status: RunStatus
+    verdict: str
+    outcome: Mapping[str, Any]
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def notebook(self) -> Path:
+        return self.folder / "notebook.ipynb"
+
+    @property
+    def exit_code(self) -> int:
+        return self.status.exit_code
+
+
+def run(
+    request: Request,
+    folder: Path,
+    *,
+    folders: Folders | None = None,
+    settings: Settings | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    cancelled: threading.Event | None = None,
+) -> RunResult:
+    """Run the procedure of `request` in a new folder under `folder` -> RunResult, whatever the notebook does.
+
+    Raises InputError, ConfigurationError or StorageError before anything has run; afterwards there is a page.
+    """
+    folders = folders or parameters.folders()
+    settings = settings or settings_module.load()
+    catalog = catalogs.load(folders.catalog)
+    evidence = request.evidence or (Path(settings.runbook_evidence) if settings.runbook_evidence else None)
+    prepared = prepare(request, catalog, folders, settings)
+    run_id, run_folder = _new_folder(folder, prepared.entry.procedure)
+    started_at = datetime.now(UTC)
+    on_progress(Progress("started", run_id, title=prepared.entry.procedure))
+    # Rendering needs libraries that take half a second to import: do that while the notebook runs.
+    threading.Thread(target=report.preload, daemon=True).start()
+    limits = Limits(
+        request.limit_seconds or settings.runbook_run_seconds,
+        request.cell_seconds or CELL_SECONDS,
+    )
+    output = run_folder / "notebook.ipynb"
+    with PrivateFolder() as private:
+        environment = kernel_environment(run_folder, run_id, evidence)
+        environment["IPYTHONDIR"] = str(private / "ipython")
+        spec = Spec(run_id, str(prepared.notebook), str(output), str(private), dict(prepared.parameters))
+        record = watch(spec, environment, limits, cancelled or threading.Event(), _progress_of(run_id, on_progress))
+    on_progress(Progress("reporting", run_id, seconds=record.seconds))
+    hidden = _secrets(settings, prepared.notebook)
+    record.reason = _redact(record.reason, hidden)
+    notebook = _notebook(output, prepared.notebook, record, hidden)
+    _write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
+    outcome = _outcome(run_id, prepared, record, notebook, started_at)
+    outcome = _redact(outcome, hidden)
+    _write(run_folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
+    _write(run_folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
+    result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome)
+    on_progress(Progress("finished", run_id, title=result.verdict, status=result.status, seconds=record.seconds))
+    return result
+
+
+@contextlib.contextmanager
+def cancelled_by_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, for `run`; the handlers that were there come back afterwards."""
+    event = threading.Event()
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, lambda *_: event.set()) for name in names}
+    try:
+        yield event
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _new_folder(parent: Path, procedure: str) -> tuple[str, Path]:
+    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    run_id = f"{moment}-{procedure}-{secrets.token_hex(4)}"
+    folder = parent.resolve() / run_id
+    try:
+        folder.mkdir(parents=True, exist_ok=False)
+    except OSError as error:
+        raise StorageError(f"The run's folder cannot be made in {parent}: {error.strerror}. Name another.") from None
+    return run_id, folder
+
+
+def _progress_of(run_id: str, on_progress: Callable[[Progress], None]) -> Callable[[Record, Mapping[str, Any]], None]:
+    def told(record: Record, event: Mapping[str, Any]) -> None:
+        kind, cell = event["event"], record.cells.get(event.get("index", -1))
+        if cell is None or not cell.counts:
+            return
+        number, total = record.number(cell), len(record.counted)
+        if kind == "finding":
+            title, status = event["title"], event["status"]
+        else:
+            title, status = cell.title, cell.state.value if kind == "cell_finished" else ""
+        on_progress(Progress(kind, run_id, number, total, title, status, record.seconds))
+
+    return told
+
+
+def _notebook(output: Path, original: Path, record: Record, hidden: tuple[str, ...]) -> dict[str, Any]:
+    """The executed notebook, else the original when nothing was saved; states stamped in, secrets out."""
+    for source in (output, original):
+        try:
+            notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+            break
+        except (OSError, ValueError):
+            continue
+    else:
+        notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    for index, cell in enumerate(notebook["cells"]):
+        known = record.cells.get(index)
+        if known is not None and (known.counts or known.started is not None):
+            stamp: dict[str, Any] = {"state": known.state.value}
+            if known.seconds is not None:
+                stamp["seconds"] = round(known.seconds, 3)
+            cell["metadata"]["runbook"] = stamp
+        elif cell["cell_type"] == "code" and not record.cells:
+            cell["metadata"]["runbook"] = {"state": records.CellState.NOT_RUN.value}
+        papermill = cell["metadata"].get("papermill")
+        if isinstance(papermill, dict):
+            papermill.pop("status", None)  # it says `completed` of cells that never ran
+    cleaned: dict[str, Any] = _redact(notebook, hidden)
+    return cleaned
+
+
+def _outcome(
+    run_id: str, prepared: Prepared, record: Record, notebook: Mapping[str, Any], started_at: datetime
+) -> dict[str, Any]:
+    """What outcome.json holds: the fixed fields first, then ours."""
+    findings = records.findings_in(notebook)
+    conclusion = records.outcome_in(notebook)
+    status = records.status_of(record, findings, conclusion)
+    said: Mapping[str, Any] = conclusion or {}
+    level = said.get("status") if status in (RunStatus.COMPLETE, RunStatus.DEGRADED) else None
+    return {
+        "run_id": run_id,
+        "alertname": prepared.request.alertname,
+        "procedure": prepared.entry.procedure,
+        "severity": prepared.severity,
+        "status": status.value,
+        "verdict": records.verdict_of(record, findings, conclusion, f"{prepared.entry.procedure}.ipynb"),
+        "started_at": _text(started_at),
+        "finished_at": _text(datetime.now(UTC)),
+        "as_of": _text(prepared.as_of),
+        "cells": record.counts(),
+        "sources": said.get("sources", []),
+        "findings": [{name: f[name] for name in ("id", "status", "title", "detail")} for f in findings],
+        "starts_at": _text(prepared.starts_at),
+        "labels": dict(prepared.labels),
+        "annotations": dict(prepared.request.annotations),
+        "level": level if level in set(Status) else Status.UNKNOWN.value,
+        "decision": str(said.get("decision") or ""),
+        "reasons": [str(reason) for reason in said.get("reasons") or []],
+        "actions": said.get("actions", []),
+        "checklist": said.get("checklist", []),
+        "notes": [*prepared.notes],
+        "seconds": round(record.seconds, 3),
+    }
+
+
+def _page(
+    notebook: dict[str, Any],
+    outcome: Mapping[str, Any],
+    catalog: catalogs.Catalog,
+    prepared: Prepared,
+    record: Record,
+) -> str:
+    facts = report.Facts(
+        outcome=outcome,
+        entry=prepared.entry,
+        response=catalog.severities[prepared.severity],
+        channels=catalog.channels(prepared.entry, prepared.severity),
+        escalation=catalog.escalation,
+        alerts=len(prepared.request.alerts) or 1,
+        stopped=records.how_it_stopped(record),
+    )
+    try:
+        return report.render(notebook, facts)
+    except Exception:  # The one place: whatever breaks in rendering, a page with the verdict is owed at 3 a.m.
+        _log.exception("the report could not be rendered")
+        return report.minimal(outcome)
+
+
+def _secrets(settings: Settings, notebook: Path) -> tuple[str, ...]:
+    """Every secret value of the settings and the environment, passwords inside addresses too; longest first.
+
+    A word that stands in the procedure's own text ("postgres") is public, and hiding it would break commands.
+    """
+    values = set(settings.secrets)
+    for value in settings.secrets:
+        with contextlib.suppress(ValueError):
+            password = urlsplit(value).password
+            values |= {password, unquote(password)} if password else set()
+    values |= {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
+    public = notebook.read_text(encoding="utf-8")
+    hidden = (value for value in values if len(value) >= _SECRET_MIN and value not in public)
+    return tuple(sorted(hidden, key=len, reverse=True))
+
+
+def _redact(data: Any, hidden: tuple[str, ...]) -> Any:
+    """`data` (JSON-ready) with every value of `hidden` gone from its texts; keys stay."""
+    if isinstance(data, str):
+        for value in hidden:
+            data = data.replace(value, _REDACTED)
+        return data
+    if isinstance(data, list):
+        return [_redact(item, hidden) for item in data]
+    if isinstance(data, dict):
+        return {key: _redact(value, hidden) for key, value in data.items()}
+    return data
+
+
+def _write(path: Path, text: str) -> None:
+    """Write `path` at once or not at all. Raises StorageError."""
+    temporary = path.with_name(f".{path.name}.{time.monotonic_ns()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path.name} cannot be written to {path.parent}: {error.strerror}.") from None
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").replace(".000Z", "Z")

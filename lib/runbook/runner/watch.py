@@ -1,0 +1,177 @@
+"""Start the executor of one run, watch it until it is done or has to stop, and end all its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook.runner import processes
+from runbook.runner.executor import Spec
+from runbook.runner.record import End, Record
+
+_POLL_SECONDS = 0.1
+_SHUTDOWN_SECONDS = 2.0
+_SERVICE_SECRETS = (
+    "RUNBOOK_DATABASE_URL",
+    "RUNBOOK_WEBHOOK_TOKEN",
+    "RUNBOOK_READ_TOKEN",
+    "SLACK_WEBHOOK_URL",
+    "SMTP_PASSWORD",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds for the whole run and for one cell."""
+
+    run_seconds: float
+    cell_seconds: float
+
+
+def watch(
+    spec: Spec,
+    environment: Mapping[str, str],
+    limits: Limits,
+    cancelled: threading.Event,
+    on_event: Callable[[Record, Mapping[str, Any]], None],
+) -> Record:
+    """Execute `spec` in a child process in a session of its own -> the Record of what happened.
+
+    When it returns, no process of the run is left.
+    """
+    record = Record()
+    private = Path(spec.private)
+    reading, writing = os.pipe()
+    try:
+        with (private / "executor.log").open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "runbook.runner.executor", str(writing)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writing,),
+                start_new_session=True,
+                env=dict(environment),
+            )
+    finally:
+        os.close(writing)
+    known = set(processes.family(child.pid))
+    try:
+        _tell(child, spec)
+        _follow(record, child.pid, reading, limits, cancelled, on_event, known)
+    finally:
+        processes.kill(spec.run_id, known | processes.family(child.pid))
+        child.wait()
+        if child.stdin:
+            child.stdin.close()
+        os.close(reading)
+    if record.end is End.EXECUTOR_DIED:
+        record.reason = _last_line(private / "executor.log")
+    return record
+
+
+def kernel_environment(run_folder: Path, run_id: str, evidence: Path | None) -> dict[str, str]:
+    """This process's environment for the kernel: without the service's own secrets, with the run's folders."""
+    environment = {name: value for name, value in os.environ.items() if name not in _SERVICE_SECRETS}
+    environment |= {processes.RUN_ID: run_id, "RUNBOOK_RECORD": str(run_folder / "evidence")}
+    environment |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+    if evidence:
+        environment["RUNBOOK_EVIDENCE"] = str(evidence.resolve())
+    return environment
+
+
+class PrivateFolder:
+    """A temporary folder that only this user reads, for sockets and IPython's profile; gone afterwards."""
+
+    def __enter__(self) -> Path:
+        self.path = Path(tempfile.mkdtemp(prefix="runbook-"))
+        return self.path
+
+    def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _tell(child: subprocess.Popen[bytes], spec: Spec) -> None:
+    """Send the spec; the pipe then stays open: its end tells the executor that this process is gone."""
+    if child.stdin is None:
+        raise AssertionError("the executor has no standard input")
+    try:
+        child.stdin.write(spec.to_text().encode() + b"\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        pass  # it died at once; the events' end says so
+
+
+def _follow(
+    record: Record,
+    pid: int,
+    reading: int,
+    limits: Limits,
+    cancelled: threading.Event,
+    on_event: Callable[[Record, Mapping[str, Any]], None],
+    known: set[Any],
+) -> None:
+    begun = time.monotonic()
+    partial = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(reading, selectors.EVENT_READ)
+        while record.end is None:
+            now = time.monotonic()
+            record.seconds = now - begun
+            end = _due(record, now, limits, cancelled)
+            if end:
+                record.close(end, now)
+                return
+            if not selector.select(min(_POLL_SECONDS, limits.run_seconds)):
+                continue
+            chunk = os.read(reading, 65_536)
+            now = time.monotonic()
+            record.seconds = now - begun
+            if not chunk:
+                record.close(End.EXECUTOR_DIED, now)
+                return
+            *lines, partial = (partial + chunk).split(b"\n")
+            for line in lines:
+                event = json.loads(line)
+                record.take(event, now)
+                on_event(record, event)
+            known |= processes.family(pid)
+        record.close(record.end, time.monotonic())
+        if record.end is End.DONE:
+            _let_close(selector, reading)
+
+
+def _let_close(selector: selectors.BaseSelector, reading: int) -> None:
+    """Give the kernel a moment to end by itself, so that its connections close in order."""
+    until = time.monotonic() + _SHUTDOWN_SECONDS
+    while time.monotonic() < until:
+        if selector.select(_POLL_SECONDS) and not os.read(reading, 65_536):
+            return
+
+
+def _due(record: Record, now: float, limits: Limits, cancelled: threading.Event) -> End | None:
+    if cancelled.is_set():
+        return End.CANCELLED
+    if record.seconds >= limits.run_seconds:
+        return End.RUN_LIMIT
+    cell = record.cells.get(record.running) if record.running is not None else None
+    if cell and cell.started is not None and now - cell.started >= limits.cell_seconds:
+        return End.CELL_LIMIT
+    return None
+
+
+def _last_line(log: Path) -> str:
+    """The last line of the executor's log: the exception that ended it, "" when it was killed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines and any(line.startswith("Traceback") for line in lines) else ""
