@@ -1,0 +1,121 @@
+"""Positions and orders: what lost, who lost it, what is open now, and what a restart would meet."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from runbook.alert import Window
+from runbook.outcome import Finding, Status, Table
+from runbook.sources.database import Database
+from runbook.steps.market import fall_began
+from runbook.steps.sessions import CANDLE_STALE_SECONDS, FILL_STALE_SECONDS
+from runbook.tables import amount, duration
+
+
+def losing(session: Finding, database: Database, window: Window) -> Finding:
+    """Losing trades: the session's closed positions with the greatest losses, and realised against unrealised PnL."""
+    arguments = {"session_id": session.figures["session_id"], "as_of": window.as_of}
+    totals = database.ask("positions/totals", **arguments).frame.iloc[0]
+    frame = database.ask("positions/losing", **arguments).frame
+    realized, unrealized = float(totals["realized_pnl"]), float(totals["unrealized_pnl"])
+    if not totals["closed"] and not totals["open"]:
+        return Finding("positions.losing", Status.UNKNOWN, "Losing trades: the session has no positions", "positions holds no row for this session.")
+    gap = realized + unrealized - session.figures["total_pnl"]
+    known = math.isfinite(session.figures["total_pnl"])
+    notes = [f"Realised {amount(realized, 'USDT')}, unrealised {amount(unrealized, 'USDT')}, fees within {amount(totals['fees'], 'USDT')}."]
+    if known and abs(gap) > max(1.0, 0.01 * abs(session.figures["total_pnl"])):
+        notes.append(f"Their sum differs from the session's total PnL by {amount(gap, 'USDT')}: one of the two tables is behind.")
+    if totals["without_pnl"]:
+        notes.append(f"{amount(totals['without_pnl'])} positions have no usable PnL (NULL or NaN) and are not counted.")
+    lost = float(frame["realized_pnl"].sum()) if len(frame) else 0.0
+    return Finding(
+        "positions.losing",
+        Status.WARNING if totals["losing"] else Status.OK,
+        f"{amount(totals['losing'])} of {amount(totals['closed'])} closed positions lost; the worst {len(frame)} of them {amount(lost, 'USDT')}",
+        " ".join(notes),
+        {"closed": float(totals["closed"]), "losing": float(totals["losing"]), "open": float(totals["open"]), "realized_pnl": realized,
+         "unrealized_pnl": unrealized, "fees": float(totals["fees"])},
+        (Table("Closed positions with the greatest losses", frame,
+               {"quantity": "", "entry_price": "", "exit_price": "", "realized_pnl": "USDT", "entry_time": "time", "exit_time": "time"}),),
+    )  # fmt: skip
+
+
+def contributions(session: Finding, fills: Finding, database: Database, window: Window) -> Finding:
+    """Who lost it: what each agent, symbol and side added since the fall began, realised and unrealised."""
+    since = fall_began(fills, window)
+    frame = database.ask("positions/contributions", session_id=session.figures["session_id"], since=since, as_of=window.as_of).frame
+    if frame.empty:
+        return Finding("positions.contributions", Status.OK, "No position was held since the last peak", "So no agent, symbol or side lost anything.",
+                       {"since": since, "agent_share": 0.0})  # fmt: skip
+    total = float(frame["pnl"].sum())
+    parts = {by: frame.groupby(by, as_index=False).agg(pnl=("pnl", "sum"), positions=("positions", "sum"), fees=("fees", "sum"), notional=("notional", "sum"))
+             .sort_values("pnl", ignore_index=True) for by in ("agent", "symbol", "side")}  # fmt: skip
+    losses = -float(parts["agent"]["pnl"].clip(upper=0).sum())
+    for part in parts.values():
+        gone = -float(part["pnl"].clip(upper=0).sum())
+        part["share of loss"] = (-part["pnl"].clip(upper=0) / gone) if gone else 0.0
+    top = parts["agent"].iloc[0]
+    equity = fills.series["equity"]
+    before = equity[equity["time"] <= pd.Timestamp(since)]["value"]
+    change = float(equity["value"].iloc[-1] - before.iloc[-1]) if len(before) else float("nan")
+    units = {"pnl": "USDT", "positions": "", "fees": "USDT", "notional": "USDT", "share of loss": "%"}
+    return Finding(
+        "positions.contributions",
+        Status.WARNING if total < 0 else Status.OK,
+        f"{top['agent']} lost {amount(-top['pnl'], 'USDT')} since {since:%H:%M}: {amount(top['share of loss'], '%')} of all agents' losses"
+        if top["pnl"] < 0 else f"No agent lost since {since:%H:%M}",
+        f"All positions together {amount(total, 'USDT')}; the equity from fills moved {amount(change, 'USDT')} in the same time. "
+        f"Fees are part of it. Positions held then: {amount(float(frame['positions'].sum()))}.",
+        {"since": since, "pnl": total, "agent": top["agent"], "agent_pnl": float(top["pnl"]), "agent_share": float(top["share of loss"]),
+         "agents_losing": int((parts["agent"]["pnl"] < -0.1 * losses).sum()) if losses else 0, "agent_positions": float(top["positions"]),
+         "symbol": parts["symbol"].iloc[0]["symbol"], "side": parts["side"].iloc[0]["side"], "equity_change": change},
+        tuple(Table(f"PnL since the fall began, by {by}", part, units) for by, part in parts.items()),
+        {by: dict(zip(part[by].astype(str), part["pnl"], strict=True)) for by, part in parts.items()},
+    )  # fmt: skip
+
+
+def open_now(database: Database, window: Window) -> Finding:
+    """Open positions: marked to the last close, and which of them have no stop loss."""
+    frame = database.ask("positions/open", as_of=window.as_of).frame
+    if frame.empty:
+        return Finding("positions.open_now", Status.OK, "No position is open", "", {"count": 0, "without_stop": 0, "notional": 0.0, "unrealized_pnl": 0.0})
+    bare = frame[frame["stop_loss"].isna()]
+    shown = frame[["symbol", "side", "quantity", "entry_price", "last_price", "unrealized_pnl", "notional", "stop_loss", "agent", "entry_time"]]
+    return Finding(
+        "positions.open_now",
+        Status.WARNING if len(bare) else Status.OK,
+        f"{len(frame)} open {'position' if len(frame) == 1 else 'positions'} worth {amount(frame['notional'].sum(), 'USDT')}, "
+        + (f"{len(bare)} without a stop loss" if len(bare) else "each with a stop loss"),
+        f"Unrealised {amount(frame['unrealized_pnl'].sum(), 'USDT')} at the last closes."
+        + (f" Without a stop: {', '.join(f'{s} {amount(n, "USDT")}' for s, n in zip(bare['symbol'][:6], bare['notional'][:6], strict=True))}." if len(bare) else ""),
+        {"count": len(frame), "without_stop": len(bare), "notional": float(frame["notional"].sum()), "unrealized_pnl": float(frame["unrealized_pnl"].sum()),
+         "unprotected_notional": float(bare["notional"].sum())},
+        (Table("Open positions, the greatest loss first", shown,
+               {"quantity": "", "entry_price": "", "last_price": "", "unrealized_pnl": "USDT", "notional": "USDT", "stop_loss": "", "entry_time": "time"}),),
+    )  # fmt: skip
+
+
+def restart_safety(open_positions: Finding, freshness: Finding, database: Database, window: Window) -> Finding:
+    """Safe to restart: open orders, positions without a stop, and the age of fills and candles."""
+    orders = database.ask("orders/open", as_of=window.as_of).frame
+    stray = orders[~orders["protects"].astype(bool)] if len(orders) else orders
+    reasons = []
+    if len(stray):
+        reasons.append(f"{len(stray)} open {'order' if len(stray) == 1 else 'orders'} that protect nothing could fill on restart")
+    if open_positions.figures["without_stop"]:
+        reasons.append(f"{open_positions.figures['without_stop']} open positions have no stop loss")
+    if not freshness.figures["candle_age_seconds"] <= CANDLE_STALE_SECONDS:
+        reasons.append(f"the last candle is {duration(freshness.figures['candle_age_seconds'])} old")
+    fill_age = freshness.figures["fill_age_seconds"]
+    quiet = f" The last fill is {duration(fill_age)} old, as when trading is paused." if fill_age > FILL_STALE_SECONDS else ""
+    return Finding(
+        "positions.restart_safety",
+        Status.WARNING if reasons else Status.OK,
+        f"Not safe to restart yet: {'; '.join(reasons)}" if reasons else "Nothing speaks against a restart: no stray order, every position has its stop, data is current",
+        f"{len(orders)} open orders, {len(orders) - len(stray)} of them stops or targets of open positions.{quiet}",
+        {"stray_orders": len(stray), "open_orders": len(orders), "reasons": "; ".join(reasons), "safe": not reasons},
+        (Table("Open orders, those that protect nothing first", orders,
+               {"quantity": "", "executed_quantity": "", "price": "", "stop_price": "", "placed_at": "time"}),) if len(orders) else (),
+    )  # fmt: skip
