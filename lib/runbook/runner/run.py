@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from runbook.runner import record as records
 from runbook.runner.executor import Spec
 from runbook.runner.record import Record, RunStatus
 from runbook.runner.request import Prepared, Request, prepare
-from runbook.runner.watch import Limits, PrivateFolder, kernel_environment, watch
+from runbook.runner.watch import Limits, kernel_environment, watching
 from runbook.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -104,24 +105,39 @@ def run(
         request.limit_seconds or settings.runbook_run_seconds,
         request.cell_seconds or CELL_SECONDS,
     )
-    output = run_folder / "notebook.ipynb"
-    with PrivateFolder() as private:
+    progress = _progress_of(run_id, on_progress)
+    with tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as private:
         environment = kernel_environment(run_folder, run_id, evidence)
-        environment["IPYTHONDIR"] = str(private / "ipython")
-        spec = Spec(run_id, str(prepared.notebook), str(output), str(private), dict(prepared.parameters))
-        record = watch(spec, environment, limits, cancelled or threading.Event(), _progress_of(run_id, on_progress))
-    on_progress(Progress("reporting", run_id, seconds=record.seconds))
-    hidden = _secrets(settings, prepared.notebook)
-    record.reason = _redact(record.reason, hidden)
-    notebook = _notebook(output, prepared.notebook, record, hidden)
-    _write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
-    outcome = _outcome(run_id, prepared, record, notebook, started_at)
-    outcome = _redact(outcome, hidden)
-    _write(run_folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
-    _write(run_folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
+        environment["IPYTHONDIR"] = str(Path(private) / "ipython")
+        output = run_folder / "notebook.ipynb"
+        spec = Spec(run_id, str(prepared.notebook), str(output), private, dict(prepared.parameters))
+        with watching(spec, environment, limits, cancelled or threading.Event(), progress) as record:
+            on_progress(Progress("reporting", run_id, seconds=record.seconds))
+            outcome = _write_all(run_id, run_folder, prepared, record, settings, catalog, started_at)
     result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome)
     on_progress(Progress("finished", run_id, title=result.verdict, status=result.status, seconds=record.seconds))
     return result
+
+
+def _write_all(
+    run_id: str,
+    folder: Path,
+    prepared: Prepared,
+    record: Record,
+    settings: Settings,
+    catalog: catalogs.Catalog,
+    started_at: datetime,
+) -> dict[str, Any]:
+    """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds."""
+    hidden = _secrets(settings, prepared.notebook)
+    record.reason = _redact(record.reason, hidden)
+    output = folder / "notebook.ipynb"
+    notebook = _notebook(output, prepared.notebook, record, hidden)
+    _write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
+    outcome: dict[str, Any] = _redact(_outcome(run_id, prepared, record, notebook, started_at), hidden)
+    _write(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
+    _write(folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
+    return outcome
 
 
 @contextlib.contextmanager
@@ -242,7 +258,7 @@ def _page(
     )
     try:
         return report.render(notebook, facts)
-    except Exception:  # The one place: whatever breaks in rendering, a page with the verdict is owed at 3 a.m.
+    except Exception:  # noqa: BLE001 (the one place: whatever breaks in rendering, a page is owed at 3 a.m.)
         _log.exception("the report could not be rendered")
         return report.minimal(outcome)
 

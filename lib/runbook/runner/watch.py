@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from runbook.runner import processes
 from runbook.runner.executor import Spec
@@ -39,22 +40,24 @@ class Limits:
     cell_seconds: float
 
 
-def watch(
+@contextlib.contextmanager
+def watching(
     spec: Spec,
     environment: Mapping[str, str],
     limits: Limits,
     cancelled: threading.Event,
     on_event: Callable[[Record, Mapping[str, Any]], None],
-) -> Record:
-    """Execute `spec` in a child process in a session of its own -> the Record of what happened.
+) -> Iterator[Record]:
+    """Execute `spec` in a child process in a session of its own; yields the Record when it has ended.
 
-    When it returns, no process of the run is left.
+    A run that ended by itself closes its kernel while the body writes the page; any other is killed
+    before. Afterwards no process of the run is left, whatever happened.
     """
     record = Record()
-    private = Path(spec.private)
     reading, writing = os.pipe()
+    log_path = Path(spec.private) / "executor.log"
     try:
-        with (private / "executor.log").open("wb") as log:
+        with log_path.open("wb") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "runbook.runner.executor", str(writing)],
                 stdin=subprocess.PIPE,
@@ -66,19 +69,22 @@ def watch(
             )
     finally:
         os.close(writing)
-    known = set(processes.family(child.pid))
+    known = processes.family(child.pid)
     try:
         _tell(child, spec)
         _follow(record, child.pid, reading, limits, cancelled, on_event, known)
+        if record.end is End.EXECUTOR_DIED:
+            record.reason = _last_line(log_path)
+        if record.end is not End.DONE:
+            _kill(spec.run_id, child, known)
+        yield record
+        if record.end is End.DONE:
+            _let_close(child)
     finally:
-        processes.kill(spec.run_id, known | processes.family(child.pid))
-        child.wait()
+        _kill(spec.run_id, child, known)
         if child.stdin:
             child.stdin.close()
         os.close(reading)
-    if record.end is End.EXECUTOR_DIED:
-        record.reason = _last_line(private / "executor.log")
-    return record
 
 
 def kernel_environment(run_folder: Path, run_id: str, evidence: Path | None) -> dict[str, str]:
@@ -91,26 +97,12 @@ def kernel_environment(run_folder: Path, run_id: str, evidence: Path | None) -> 
     return environment
 
 
-class PrivateFolder:
-    """A temporary folder that only this user reads, for sockets and IPython's profile; gone afterwards."""
-
-    def __enter__(self) -> Path:
-        self.path = Path(tempfile.mkdtemp(prefix="runbook-"))
-        return self.path
-
-    def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
-
 def _tell(child: subprocess.Popen[bytes], spec: Spec) -> None:
     """Send the spec; the pipe then stays open: its end tells the executor that this process is gone."""
-    if child.stdin is None:
-        raise AssertionError("the executor has no standard input")
-    try:
-        child.stdin.write(spec.to_text().encode() + b"\n")
-        child.stdin.flush()
-    except BrokenPipeError:
-        pass  # it died at once; the events' end says so
+    with contextlib.suppress(BrokenPipeError):  # it died at once: the events' end says so
+        if child.stdin:
+            child.stdin.write(spec.to_text().encode() + b"\n")
+            child.stdin.flush()
 
 
 def _follow(
@@ -120,7 +112,7 @@ def _follow(
     limits: Limits,
     cancelled: threading.Event,
     on_event: Callable[[Record, Mapping[str, Any]], None],
-    known: set[Any],
+    known: set[psutil.Process],
 ) -> None:
     begun = time.monotonic()
     partial = b""
@@ -148,16 +140,17 @@ def _follow(
                 on_event(record, event)
             known |= processes.family(pid)
         record.close(record.end, time.monotonic())
-        if record.end is End.DONE:
-            _let_close(selector, reading)
 
 
-def _let_close(selector: selectors.BaseSelector, reading: int) -> None:
+def _let_close(child: subprocess.Popen[bytes]) -> None:
     """Give the kernel a moment to end by itself, so that its connections close in order."""
-    until = time.monotonic() + _SHUTDOWN_SECONDS
-    while time.monotonic() < until:
-        if selector.select(_POLL_SECONDS) and not os.read(reading, 65_536):
-            return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_SHUTDOWN_SECONDS)
+
+
+def _kill(run_id: str, child: subprocess.Popen[bytes], known: set[psutil.Process]) -> None:
+    processes.kill(run_id, known | processes.family(child.pid))
+    child.wait()
 
 
 def _due(record: Record, now: float, limits: Limits, cancelled: threading.Event) -> End | None:
