@@ -9,6 +9,9 @@ and loads it; later ones copy what was kept under `folder`.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from runbook import embedded, settings
-from runbook.demo import alerts, database, incidents
+from runbook.demo import alerts, database, incidents, prometheus
 from runbook.demo.moment import AS_OF, MOMENT, SEED
 from runbook.demo.simulation import Simulation, simulate
 
@@ -54,6 +57,8 @@ class Platform:
         platform = cls(incident, schema, seed, folder or default_folder())
         try:
             platform._start_database()
+            if metrics:
+                platform._start_metrics()
         except BaseException:
             platform.stop()
             raise
@@ -91,6 +96,23 @@ class Platform:
         )
         self._closing.callback(database.drop, self._server, self._database)
         self.environment["DATABASE_URL"] = database.reader_url(self._server, self._database)
+
+    def _start_metrics(self) -> None:
+        """A real Prometheus; else the recorded evidence of this incident; else metrics are not configured."""
+        if prometheus.is_installed():
+            kept = prometheus.blocks(self.folder / "metrics", self.incident.name, self.seed, lambda: self.simulation)
+            serving = prometheus.start(self._place("prometheus"), kept)
+            self._closing.callback(serving.stop)
+            self.environment["PROMETHEUS_URL"] = serving.url
+        elif folder := prometheus.recorded(self.incident.name):
+            self.environment["PROMETHEUS_URL"] = f"recorded:{folder}"
+
+    def _place(self, name: str) -> Path:
+        """A new working folder of this platform, removed when it stops."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"run-{os.getpid()}-{name}-"))
+        self._closing.callback(shutil.rmtree, place, ignore_errors=True)
+        return place
 
     def __enter__(self) -> Platform:
         return self
