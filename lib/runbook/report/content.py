@@ -29,7 +29,7 @@ _MARKDOWN_TAGS = _TAGS | {"h1", "h2", "h5", "h6", "blockquote", "hr", "del"}
 _CLASSES = frozenset(
     f"rb-{name}"
     for name in """finding status ok warning critical unknown skipped title detail table num how reason actions
-    action changes command checklist muted scroll verdict context""".split()
+    action changes command checklist muted scroll verdict context""".split()  # noqa: SIM905
 )
 _RANK = ("ok", "skipped", "unknown", "warning", "critical")
 _ATTRIBUTES = {"*": {"class"}, "a": {"href"}, "th": {"scope", "colspan", "rowspan"}, "td": {"colspan", "rowspan"}}

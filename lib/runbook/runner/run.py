@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from runbook import catalog as catalogs
 from runbook import parameters, report
 from runbook import settings as settings_module
-from runbook.errors import StorageError
+from runbook.errors import InputError, StorageError
 from runbook.outcome import Status
 from runbook.parameters import Folders
 from runbook.runner import record as records
@@ -89,7 +89,8 @@ def run(
 ) -> RunResult:
     """Run the procedure of `request` in a new folder under `folder` -> RunResult, whatever the notebook does.
 
-    Raises InputError, ConfigurationError or StorageError before anything has run; afterwards there is a page.
+    Raises InputError or ConfigurationError before anything has run; afterwards there is a page, or a
+    StorageError when nothing can be written.
     """
     folders = folders or parameters.folders()
     settings = settings or settings_module.load()
@@ -160,7 +161,7 @@ def _new_folder(parent: Path, procedure: str) -> tuple[str, Path]:
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:
-        raise StorageError(f"The run's folder cannot be made in {parent}: {error.strerror}. Name another.") from None
+        raise InputError(f"The run's folder cannot be made in {parent}: {error.strerror}. Name another.") from None
     return run_id, folder
 
 
