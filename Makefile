@@ -48,5 +48,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@if [ -e $(STAMP) ] && [ "$$(cat $(STAMP))" != "$(CURDIR)" ]; then $(PYTHON) -m venv --clear $(VENV); \
 	  elif [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv $(VENV); fi
 	@$(BIN)/python -m pip install --quiet --no-input -c constraints.txt -e '.[test]'
-	@$(BIN)/python -m ipykernel install --sys-prefix --name runbook --display-name Runbook >/dev/null
+	@IPYTHONDIR=$(VENV)/etc/ipython $(BIN)/python -m ipykernel install --sys-prefix --name runbook --display-name Runbook >/dev/null
+	@$(BIN)/python -m runbook.kernels.spec
 	@printf '%s' "$(CURDIR)" > $(STAMP)

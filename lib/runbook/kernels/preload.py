@@ -1,0 +1,101 @@
+"""What the zygote imports before the first fork, by name: nothing here depends on any of it.
+
+Imports alone leave work to the first use, so a chart is drawn and a table written once. No thread, no
+socket and no connection may remain: a fork has only the thread that forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from pathlib import Path
+
+LIBRARIES = (
+    # the kernel
+    "debugpy",
+    "ipykernel.ipkernel",
+    "ipykernel.kernelapp",
+    "ipykernel.zmqshell",
+    "IPython.core.completer",
+    "IPython.core.history",
+    "IPython.lib.pretty",
+    "matplotlib_inline.backend_inline",
+    "zmq.asyncio",
+    # the notebook's libraries
+    "numpy.random",
+    "pandas",
+    "pandas.io.formats.html",
+    "matplotlib.backends.backend_svg",
+    "matplotlib.dates",
+    "matplotlib.figure",
+    "httpx",
+    "kubernetes.client",
+    "kubernetes.config",
+    "psycopg",
+    "psycopg.types.json",
+    "psycopg_pool",
+    # the executor
+    "jupyter_client.asynchronous",
+    "jupyter_client.manager",
+    "jupyter_client.provisioning",
+    "nbclient",
+    "nbformat.v4",
+    "papermill.clientwrap",
+    "papermill.engines",
+    "papermill.execute",
+)
+OURS = (
+    "runbook.session",
+    "runbook.charts",
+    "runbook.kernels.client",
+    "runbook.kernels.provisioner",
+    "runbook.runner.executor",
+    "runbook.runner.processes",
+)
+STEPS = "runbook.steps"
+
+
+class NotForkable(RuntimeError):
+    """An import has started a thread. A fork would not have it, and could wait for it for ever."""
+
+
+def everything() -> None:
+    """Import all of it. Raises NotForkable. A part that is missing is left to the notebook that asks for it."""
+    # Before numpy and matplotlib are loaded, which read these once.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    for name in (*LIBRARIES, *OURS, *_steps()):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        _first_uses()
+    threads = len(list(Path("/proc/self/task").iterdir()))  # those that no Python module knows of, too
+    if threads > 1:
+        raise NotForkable(f"{threads} threads after the imports")
+
+
+def _steps() -> list[str]:
+    with contextlib.suppress(ImportError):
+        package = importlib.import_module(STEPS)
+        files = Path(next(iter(package.__path__))).glob("[a-z]*.py")
+        return sorted(f"{STEPS}.{file.stem}" for file in files)
+    return []
+
+
+def _first_uses() -> None:
+    """Do once what is slow the first time: fonts, date axes, SVG, number formats, a certificate store."""
+    import io
+
+    pandas = importlib.import_module("pandas")
+    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(7, 3))
+    times = pandas.date_range("2026-01-15T08:00:00Z", periods=50, freq="5min")
+    frame = pandas.DataFrame({"at": times, "value": range(50)})
+    axes = figure.subplots()
+    axes.plot(frame["at"], frame["value"])
+    axes.set_title("−warm·")
+    figure.savefig(io.BytesIO(), format="svg")
+    frame.to_json(orient="records", date_format="iso")
+    frame.groupby(frame["at"].dt.floor("h"))["value"].max()
+    importlib.import_module("ssl").create_default_context()
