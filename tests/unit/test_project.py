@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -104,15 +106,20 @@ INVESTIGATION = {"session", "charts", "tables", "steps", "sources"}
 SERVICE = {"runner", "report", "kernels", "history", "queue", "service", "notify"}
 
 
-def imported_modules(path: Path) -> set[str]:
-    """The modules of our own package that the file at `path` imports: first name below `runbook`."""
+def imports(path: Path) -> set[str]:
+    """Every module, and every name of a module, that the file at `path` imports, in full."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("runbook.")}
+    return names
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of our own package that the file at `path` imports: first name below `runbook`."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("runbook.")}
 
 
 def files_of(modules: set[str]) -> list[Path]:
@@ -124,4 +131,14 @@ def test_the_two_halves_never_import_each_other() -> None:
     """The layers forbid one direction; this forbids both. They meet in the executed notebook."""
     for one, other in ((INVESTIGATION, SERVICE), (SERVICE, INVESTIGATION)):
         for path in files_of(one):
-            assert not imported_modules(path) & other, path
+            assert not own_imports(path) & other, path
+
+
+def test_what_the_package_imports_is_declared() -> None:
+    """A package that is there only because another brings it may be gone with the next version of that other."""
+    required = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    provided_by = packages_distributions()
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        for module in {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"runbook"}:
+            providers = {canonicalize_name(name) for name in provided_by.get(module, [])}
+            assert providers & required, f"{path.name} imports {module}, which pyproject.toml does not list"
