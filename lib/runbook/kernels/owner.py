@@ -21,6 +21,7 @@ from runbook.kernels import wire
 ADDRESS = "RUNBOOK_WARM"
 """Environment variable naming a zygote's socket, for the provisioner."""
 
+_OF_A_RUN = (ADDRESS, "RUNBOOK_RUN_ID", "RUNBOOK_RECORD", "RUNBOOK_EVIDENCE")
 _ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _ROOM = "x" * 300  # in the zygote's environment: where forks write their run's id (forked._show_in_proc)
@@ -124,8 +125,8 @@ class Warm:
         if self._process is not None and self._process.stdin:
             self._process.stdin.close()
         Path(self.address).unlink(missing_ok=True)
-        environment = {**os.environ, "RUNBOOK_ROOM": _ROOM}
-        environment.pop(ADDRESS, None)
+        environment = {name: value for name, value in os.environ.items() if name not in _OF_A_RUN}
+        environment["RUNBOOK_ROOM"] = _ROOM
         with (self.folder / "zygote.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "runbook.kernels.zygote", str(self.folder), str(self._kernels)],

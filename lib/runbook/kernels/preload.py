@@ -50,7 +50,7 @@ OURS = (
     "runbook.charts",
     "runbook.kernels.client",
     "runbook.kernels.provisioner",
-    "runbook.runner.executor",
+    "runbook.runner.engine",
     "runbook.runner.processes",
 )
 STEPS = "runbook.steps"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,9 @@ from papermill.engines import Engine, NotebookExecutionManager, papermill_engine
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import load_notebook_node
 
+from runbook.kernels.client import PromptClient
+from runbook.kernels.owner import ADDRESS
+from runbook.kernels.provisioner import WarmProvisioner
 from runbook.outcome import FINDING_MIME
 from runbook.runner.executor import Emit, Spec
 
@@ -134,6 +138,9 @@ def _kernel(spec: Spec) -> AsyncKernelManager:
         display_name="runbook",
         language="python",
     )
+    if os.environ.get(ADDRESS):  # a zygote is there: a warm kernel, falling back to the one above
+        manager.client_factory = PromptClient
+        manager.provisioner = WarmProvisioner(kernel_id=spec.run_id, kernel_spec=manager._kernel_spec, parent=manager)
     return manager
 
 

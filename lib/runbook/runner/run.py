@@ -23,6 +23,7 @@ from runbook import catalog as catalogs
 from runbook import parameters, report
 from runbook import settings as settings_module
 from runbook.errors import InputError, StorageError
+from runbook.kernels import Warm
 from runbook.outcome import Status
 from runbook.parameters import Folders
 from runbook.runner import record as records
@@ -86,8 +87,11 @@ def run(
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: threading.Event | None = None,
+    warm: Warm | None = None,
 ) -> RunResult:
     """Run the procedure of `request` in a new folder under `folder` -> RunResult, whatever the notebook does.
+
+    With `warm` (a worker has one) nothing is imported for the run; without, its processes are new ones.
 
     Raises InputError or ConfigurationError before anything has run; afterwards there is a page, or a
     StorageError when nothing can be written.
@@ -112,7 +116,7 @@ def run(
         environment["IPYTHONDIR"] = str(Path(private) / "ipython")
         output = run_folder / "notebook.ipynb"
         spec = Spec(run_id, str(prepared.notebook), str(output), private, dict(prepared.parameters))
-        with watching(spec, environment, limits, cancelled or threading.Event(), progress) as record:
+        with watching(spec, environment, limits, cancelled or threading.Event(), progress, warm) as record:
             on_progress(Progress("reporting", run_id, seconds=record.seconds))
             outcome = _write_all(run_id, run_folder, prepared, record, settings, catalog, started_at)
     result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome)

@@ -7,18 +7,19 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
+from runbook.kernels import Warm
 from runbook.runner import processes
 from runbook.runner.executor import Spec
+from runbook.runner.launch import Child, launch
 from runbook.runner.record import End, Record
 
 _POLL_SECONDS = 0.1
@@ -47,8 +48,11 @@ def watching(
     limits: Limits,
     cancelled: threading.Event,
     on_event: Callable[[Record, Mapping[str, Any]], None],
+    warm: Warm | None = None,
 ) -> Iterator[Record]:
     """Execute `spec` in a child process in a session of its own; yields the Record when it has ended.
+
+    With `warm` the child and its kernel are forked from warm processes.
 
     A run that ended by itself closes its kernel while the body writes the page; any other is killed
     before. Afterwards no process of the run is left, whatever happened.
@@ -57,21 +61,12 @@ def watching(
     reading, writing = os.pipe()
     log_path = Path(spec.private) / "executor.log"
     try:
-        with log_path.open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "runbook.runner.executor", str(writing)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writing,),
-                start_new_session=True,
-                env=dict(environment),
-            )
+        child, stdin = launch(environment, log_path, writing, warm)
     finally:
         os.close(writing)
     known = processes.family(child.pid)
     try:
-        _tell(child, spec)
+        _tell(stdin, spec)
         _follow(record, child.pid, reading, limits, cancelled, on_event, known)
         if record.end is End.EXECUTOR_DIED:
             record.reason = _last_line(log_path)
@@ -82,8 +77,8 @@ def watching(
             _let_close(child)
     finally:
         _kill(spec.run_id, child, known)
-        if child.stdin:
-            child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
         os.close(reading)
 
 
@@ -97,12 +92,11 @@ def kernel_environment(run_folder: Path, run_id: str, evidence: Path | None) -> 
     return environment
 
 
-def _tell(child: subprocess.Popen[bytes], spec: Spec) -> None:
+def _tell(stdin: IO[bytes], spec: Spec) -> None:
     """Send the spec; the pipe then stays open: its end tells the executor that this process is gone."""
     with contextlib.suppress(BrokenPipeError):  # it died at once: the events' end says so
-        if child.stdin:
-            child.stdin.write(spec.to_text().encode() + b"\n")
-            child.stdin.flush()
+        stdin.write(spec.to_text().encode() + b"\n")
+        stdin.flush()
 
 
 def _follow(
@@ -142,13 +136,13 @@ def _follow(
         record.close(record.end, time.monotonic())
 
 
-def _let_close(child: subprocess.Popen[bytes]) -> None:
+def _let_close(child: Child) -> None:
     """Give the kernel a moment to end by itself, so that its connections close in order."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(_SHUTDOWN_SECONDS)
 
 
-def _kill(run_id: str, child: subprocess.Popen[bytes], known: set[psutil.Process]) -> None:
+def _kill(run_id: str, child: Child, known: set[psutil.Process]) -> None:
     processes.kill(run_id, known | processes.family(child.pid))
     child.wait()
 
