@@ -49,7 +49,7 @@ class Table:
     """Rows to show: a caption, a DataFrame (one row a line) and the unit of each numeric column.
 
     `units` maps a column to a unit: "USDT", "%" (the value is a ratio, shown times 100), "s", "ms",
-    "bytes", "time", or "" for a plain number. Columns that are not named are shown as they are.
+    "bytes", "time", "ratio" (three digits are enough), or "" for a plain number. Columns that are not named are shown as they are.
     """
 
     caption: str

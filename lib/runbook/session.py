@@ -18,7 +18,18 @@ from runbook import settings, tables
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
 from runbook.charts import Chart
 from runbook.errors import SourceError
-from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Finding, Outcome, SourceState, Status, Table, Verdict, plain
+from runbook.outcome import (
+    CONTEXT_MIME,
+    FINDING_MIME,
+    OUTCOME_MIME,
+    Finding,
+    Outcome,
+    SourceState,
+    Status,
+    Table,
+    Verdict,
+    plain,
+)
 from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
@@ -33,7 +44,15 @@ _AHEAD_THREADS = 8
 class Runbook:
     """One investigation. `Runbook.open(…)` makes it; a step is run and shown with `check`."""
 
-    def __init__(self, procedure: str, alert: Alert, others: Sequence[Alert], window: Window, evidence: Evidence, config: settings.Settings) -> None:
+    def __init__(
+        self,
+        procedure: str,
+        alert: Alert,
+        others: Sequence[Alert],
+        window: Window,
+        evidence: Evidence,
+        config: settings.Settings,
+    ) -> None:
         self.procedure = procedure
         self.alert = alert
         self.others = tuple(others)
@@ -77,9 +96,16 @@ class Runbook:
         now = _first_time(as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
         firing = [alert_from_json(evidence.redact(dict(one))) for one in alerts]
         subject = subject_of(firing) if firing else None
-        began = _first_time(starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at) or now
+        began = (
+            _first_time(starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at)
+            or now
+        )
         given = {**(subject.labels if subject else {}), **evidence.redact(dict(labels or {}))}
-        given = {"alertname": alertname or procedure, **given, **({"severity": severity} if severity and "severity" not in given else {})}
+        given = {
+            "alertname": alertname or procedure,
+            **given,
+            **({"severity": severity} if severity and "severity" not in given else {}),
+        }
         alert = Alert(
             name=given["alertname"],
             labels=given,
@@ -173,7 +199,9 @@ class Runbook:
                 else:
                     found = step(*needs, **self._fill(step, arguments, len(needs)))
             except SourceError as error:
-                found = Finding(step_id(step), Status.UNKNOWN, f"{_subject(step)}: not known", f"{error}.".replace("..", "."))
+                found = Finding(
+                    step_id(step), Status.UNKNOWN, f"{_subject(step)}: not known", f"{error}.".replace("..", ".")
+                )
         return found.with_answers(tuple(answers))
 
     def _fill(self, function: Callable[..., Any], arguments: Mapping[str, Any], taken: int = 1) -> dict[str, Any]:
@@ -184,7 +212,9 @@ class Runbook:
         with collecting() as answers:
             try:
                 frame = ask().frame
-                title = f"{kind}: {len(frame):,} rows" + (" (cut; ask a narrower question)" if frame.attrs.get("truncated") else "")
+                title = f"{kind}: {len(frame):,} rows" + (
+                    " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
+                )
                 found = Finding("digging", Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
             except SourceError as error:
                 frame, found = pd.DataFrame(), Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))
@@ -199,7 +229,12 @@ class Runbook:
             return verdict
         reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
         return Verdict(
-            "investigate further", f"Not fully known: {verdict.summary}", Status.UNKNOWN, (reason, *verdict.reasons), verdict.actions, verdict.checklist
+            "investigate further",
+            f"Not fully known: {verdict.summary}",
+            Status.UNKNOWN,
+            (reason, *verdict.reasons),
+            verdict.actions,
+            verdict.checklist,
         )
 
     def _introduce(self) -> None:
@@ -223,13 +258,21 @@ class Runbook:
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
         more = f" and {len(self.others)} more firing alerts of its group" if self.others else ""
-        html = f"<div class='rb-context'><p>{escape(text)}</p><p class='rb-muted'>{escape(labels[:1000] + more)}</p></div>"
+        html = (
+            f"<div class='rb-context'><p>{escape(text)}</p><p class='rb-muted'>{escape(labels[:1000] + more)}</p></div>"
+        )
         _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
 
 
 def show_finding(found: Finding) -> None:
     """Displays a finding: rich in a notebook, and as data for the runner."""
-    _show({"text/plain": f"[{found.status}] {found.title}", "text/html": tables.finding(found), FINDING_MIME: found.to_json()})
+    _show(
+        {
+            "text/plain": f"[{found.status}] {found.title}",
+            "text/html": tables.finding(found),
+            FINDING_MIME: found.to_json(),
+        }
+    )
 
 
 def show_chart(chart: Chart | None) -> None:
@@ -240,7 +283,7 @@ def show_chart(chart: Chart | None) -> None:
 
 
 def step_id(step: Step) -> str:
-    """"drawdown.from_fills" for the step runbook.steps.drawdown.from_fills."""
+    """ "drawdown.from_fills" for the step runbook.steps.drawdown.from_fills."""
     return f"{step.__module__.rsplit('.', 1)[-1]}.{step.__name__}"
 
 
@@ -260,7 +303,9 @@ def _subject(step: Step) -> str:
 
 
 def _units(frame: pd.DataFrame) -> dict[str, str]:
-    return {name: "" for name in frame.select_dtypes("number").columns} | {name: "time" for name in frame.select_dtypes("datetimetz").columns}
+    return dict.fromkeys(frame.select_dtypes("number").columns, "") | dict.fromkeys(
+        frame.select_dtypes("datetimetz").columns, "time"
+    )
 
 
 def _first_time(*candidates: str | datetime | None) -> datetime | None:
@@ -279,7 +324,9 @@ def _open_sources(config: settings.Settings, evidence: Evidence) -> dict[str, An
     return {
         "database": Database(plain_value(config.database_url), evidence, namespace=config.kube_namespace),
         "metrics": Metrics(plain_value(config.prometheus_url), evidence),
-        "cluster": Cluster(config.kubeconfig, config.kubernetes_service_host is not None, config.kube_namespace, evidence),
+        "cluster": Cluster(
+            config.kubeconfig, config.kubernetes_service_host is not None, config.kube_namespace, evidence
+        ),
         "alerts": Alerts(plain_value(config.alertmanager_url), evidence),
     }
 

@@ -30,9 +30,16 @@ def render(table: Table) -> str:
     frame = table.frame
     shown = frame.head(ROWS_SHOWN)
     numeric = {name for name in frame.columns if table.units.get(name) not in (None, "time")}
-    header = "".join(f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name))}</th>" for name in frame.columns)
+    header = "".join(
+        f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name))}</th>"
+        for name in frame.columns
+    )
     body = "".join(
-        "<tr>" + "".join(_cell(value, table.units.get(name), name in numeric) for name, value in zip(frame.columns, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            _cell(value, table.units.get(name), name in numeric) for name, value in zip(frame.columns, row, strict=True)
+        )
+        + "</tr>"
         for row in shown.itertuples(index=False, name=None)
     )
     if frame.empty:
@@ -63,7 +70,9 @@ def amount(value: Any, unit: str = "") -> str:
             return f"{sign}{size:,.0f} ms" if size >= 10 else f"{sign}{size:.2g} ms"
         case "USDT":
             return f"{sign}{size:,.2f} USDT"
-    plain = f"{size:,.0f}" if size >= 1000 or size.is_integer() else f"{size:.4g}"
+    if unit == "ratio":
+        return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
+    plain = f"{size:,.0f}" if size.is_integer() else f"{size:,.2f}" if size >= 1000 else f"{size:.6g}"
     return f"{sign}{plain}{' ' + unit if unit else ''}"
 
 
@@ -115,7 +124,11 @@ def _how(answer: Answer) -> str:
     lines = answer.question.splitlines()
     question = "\n".join(lines[:_QUESTION_LINES]) + ("\n…" if len(lines) > _QUESTION_LINES else "")
     given = ", ".join(f"{name} = {value}" for name, value in answer.parameters.items())
-    result = f"{answer.rows:,} {'row' if answer.rows == 1 else 'rows'}" if answer.status == "ok" else f"no answer: {answer.reason}"
+    result = (
+        f"{answer.rows:,} {'row' if answer.rows == 1 else 'rows'}"
+        if answer.status == "ok"
+        else f"no answer: {answer.reason}"
+    )
     asked = f"{answer.source}, {moment(answer.asked_at)}, {answer.seconds * 1000:.0f} ms, {result}"
     asked += ", from recorded evidence" if answer.origin == "recorded" else ""
     return (
@@ -143,7 +156,9 @@ def actions(items: Iterable[Action]) -> str:
     for item in items:
         mark = "<span class='rb-changes'>changes the platform</span>" if item.changes else ""
         why = f"<p class='rb-reason'>{escape(item.why)}</p>" if item.why else ""
-        parts.append(f"<li class='rb-action'><p><strong>{escape(item.title)}</strong> {mark}</p>{why}<pre class='rb-command'>{escape(item.command)}</pre></li>")
+        parts.append(
+            f"<li class='rb-action'><p><strong>{escape(item.title)}</strong> {mark}</p>{why}<pre class='rb-command'>{escape(item.command)}</pre></li>"
+        )
     return f"<ol class='rb-actions'>{''.join(parts)}</ol>"
 
 

@@ -1,7 +1,7 @@
 """The charts that notebooks name: each takes a finding and the window, and draws what the finding states."""
 
 from runbook.charts.figure import Chart, Line, Threshold, bars, heatmap, states, timeline
-from runbook.charts.trading import equity, losses, market_against_portfolio, underwater
+from runbook.charts.trading import equity, gauge, losses, market_against_portfolio, underwater
 
 __all__ = [
     "Chart",
@@ -9,6 +9,7 @@ __all__ = [
     "Threshold",
     "bars",
     "equity",
+    "gauge",
     "heatmap",
     "losses",
     "market_against_portfolio",

@@ -47,7 +47,7 @@ _COLOURS = {
 LIGHT = {name: pair[0] for name, pair in _COLOURS.items()}
 CYCLE = ("blue", "orange", "green", "purple", "amber", "slate")
 _DASHES: tuple[Any, ...] = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1)), (0, (1, 1)))
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "runbook",
     "font.family": "sans-serif",
@@ -65,6 +65,7 @@ _RC = {
     "grid.color": LIGHT["grid"],
     "grid.linewidth": 0.7,
     "axes.unicode_minus": True,
+    "axes.axisbelow": True,
     "text.parse_math": False,
     "timezone": "UTC",
 }
@@ -99,7 +100,14 @@ class Threshold:
 
 
 def timeline(
-    title: str, unit: str, window: Window, lines: Sequence[Line], *, thresholds: Sequence[Threshold] = (), note: str = "", height: float = 2.9
+    title: str,
+    unit: str,
+    window: Window,
+    lines: Sequence[Line],
+    *,
+    thresholds: Sequence[Threshold] = (),
+    note: str = "",
+    height: float = 2.9,
 ) -> Chart | None:
     """Series over the window's time with the alert's moment and thresholds; None where no series has two points.
 
@@ -115,7 +123,15 @@ def timeline(
             thin = extremes(line.frame, POINTS_MAX // len(drawable))
             x, y = thin["time"].to_numpy(dtype="datetime64[us]"), thin["value"].to_numpy()
             style = _DASHES[number % len(_DASHES)] if len(drawable) > 1 else "-"
-            axes.plot(x, y, color=colour, linewidth=1.6, linestyle=style, label=_short(line.label), drawstyle="steps-post" if line.step else "default")
+            axes.plot(
+                x,
+                y,
+                color=colour,
+                linewidth=1.6,
+                linestyle=style,
+                label=_short(line.label),
+                drawstyle="steps-post" if line.step else "default",
+            )
             if line.fill:
                 axes.fill_between(x, y, 0, color=colour, alpha=0.16, linewidth=0)
         _limits(axes, thresholds)
@@ -127,7 +143,9 @@ def timeline(
         return _chart(figure, title, _describe(title, drawable, unit, thresholds, window, note))
 
 
-def bars(title: str, unit: str, values: Mapping[str, float], *, thresholds: Sequence[Threshold] = (), note: str = "") -> Chart | None:
+def bars(
+    title: str, unit: str, values: Mapping[str, float], *, thresholds: Sequence[Threshold] = (), note: str = ""
+) -> Chart | None:
     """Horizontal bars, one a name, in the order given, losses in another colour than gains; None without values."""
     shown = {name: value for name, value in list(values.items())[:15] if math.isfinite(value)}
     if not shown:
@@ -136,7 +154,9 @@ def bars(title: str, unit: str, values: Mapping[str, float], *, thresholds: Sequ
         figure, axes = _frame(title, 0.9 + 0.34 * len(shown))
         names, sizes = [_short(name) for name in shown], list(shown.values())
         positions = range(len(names))
-        axes.barh(positions, sizes, color=[LIGHT["orange"] if size < 0 else LIGHT["blue"] for size in sizes], height=0.62)
+        axes.barh(
+            positions, sizes, color=[LIGHT["orange"] if size < 0 else LIGHT["blue"] for size in sizes], height=0.62
+        )
         axes.set_yticks(positions, names, color=LIGHT["ink"])
         axes.invert_yaxis()
         axes.axvline(0, color=LIGHT["muted"], linewidth=0.8)
@@ -158,13 +178,22 @@ def bars(title: str, unit: str, values: Mapping[str, float], *, thresholds: Sequ
         return _chart(figure, title, f"{title}. Bars: {text}. {note}".strip())
 
 
-def states(title: str, window: Window, rows: Mapping[str, pd.DataFrame], names: Mapping[float, tuple[str, str]], *, note: str = "") -> Chart | None:
+def states(
+    title: str,
+    window: Window,
+    rows: Mapping[str, pd.DataFrame],
+    names: Mapping[float, tuple[str, str]],
+    *,
+    note: str = "",
+) -> Chart | None:
     """One lane a name, coloured and lettered by state over time; `names` maps a value to (word, colour)."""
     lanes = {name: frame.dropna(subset=["value"]) for name, frame in list(rows.items())[:16]}
     lanes = {name: frame for name, frame in lanes.items() if len(frame)}
     if not lanes:
         return None
-    spans: dict[str, list[tuple[datetime, datetime, float]]] = {name: _spans(frame, window) for name, frame in lanes.items()}
+    spans: dict[str, list[tuple[datetime, datetime, float]]] = {
+        name: _spans(frame, window) for name, frame in lanes.items()
+    }
     with mpl.rc_context(_RC):
         figure, axes = _frame(title, 1.1 + 0.36 * len(lanes))
         seen: dict[float, None] = {}
@@ -181,11 +210,15 @@ def states(title: str, window: Window, rows: Mapping[str, pd.DataFrame], names: 
         _time_axis(axes, window)
         _legend(axes, len(seen))
         _alert_moment(axes, window.starts_at)
-        text = "; ".join(f"{name}: " + ", ".join(_span_text(part, names) for part in parts[-6:]) for name, parts in spans.items())
+        text = "; ".join(
+            f"{name}: " + ", ".join(_span_text(part, names) for part in parts[-6:]) for name, parts in spans.items()
+        )
         return _chart(figure, title, f"{title}. {text}. {note}".strip())
 
 
-def heatmap(title: str, unit: str, window: Window, grid: pd.DataFrame, *, threshold: Threshold | None = None, note: str = "") -> Chart | None:
+def heatmap(
+    title: str, unit: str, window: Window, grid: pd.DataFrame, *, threshold: Threshold | None = None, note: str = ""
+) -> Chart | None:
     """Rows (index: names) by time (columns: UTC), darker is more; cells over the threshold are outlined. None when empty."""
     grid = grid.dropna(how="all").iloc[:16]
     if grid.empty or grid.shape[1] < 2:
@@ -196,10 +229,14 @@ def heatmap(title: str, unit: str, window: Window, grid: pd.DataFrame, *, thresh
         width = float(np.median(np.diff(times)))
         edges = np.append(times, times[-1] + width)
         values = grid.to_numpy(dtype="float64")
-        mesh = axes.pcolormesh(edges, np.arange(len(grid) + 1), np.ma.masked_invalid(values), cmap="cividis_r", rasterized=True)
+        mesh = axes.pcolormesh(
+            edges, np.arange(len(grid) + 1), np.ma.masked_invalid(values), cmap="cividis_r", rasterized=True
+        )
         if threshold is not None:
             for row, column in zip(*np.where(values > threshold.value), strict=True):
-                axes.plot([edges[column], edges[column + 1]], [row + 0.92, row + 0.92], color=LIGHT["alarm"], linewidth=2)
+                axes.plot(
+                    [edges[column], edges[column + 1]], [row + 0.92, row + 0.92], color=LIGHT["alarm"], linewidth=2
+                )
         axes.set_yticks(np.arange(len(grid)) + 0.5, [_short(str(name)) for name in grid.index], color=LIGHT["ink"])
         axes.invert_yaxis()
         bar = figure.colorbar(mesh, ax=axes, pad=0.015, fraction=0.045)
@@ -207,7 +244,9 @@ def heatmap(title: str, unit: str, window: Window, grid: pd.DataFrame, *, thresh
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, unit)))
         _time_axis(axes, window)
         _alert_moment(axes, window.starts_at)
-        peaks = "; ".join(f"{name} up to {amount(np.nanmax(row), unit)}" for name, row in zip(grid.index, values, strict=True))
+        peaks = "; ".join(
+            f"{name} up to {amount(np.nanmax(row), unit)}" for name, row in zip(grid.index, values, strict=True)
+        )
         over = f" Red underlines mark cells over {threshold.label}." if threshold else ""
         return _chart(figure, title, f"{title}. {peaks}.{over} {note}".strip())
 
@@ -255,9 +294,8 @@ def _alert_moment(axes: Axes, moment: datetime) -> None:
     if left <= x <= right:
         axes.axvline(x, color=LIGHT["alarm"], linewidth=1.2)
         near_end = (x - left) / (right - left) > 0.5
-        axes.annotate(f"alert {moment:%H:%M}", (x, 1), xycoords=("data", "axes fraction"), xytext=(-3 if near_end else 3, -2),
-                      textcoords="offset points", ha="right" if near_end else "left", va="top", fontsize=9, color=LIGHT["alarm"],
-                      bbox={"facecolor": LIGHT["surface"], "edgecolor": "none", "pad": 1, "alpha": 0.8})  # fmt: skip
+        axes.annotate(f"alert {moment:%H:%M}", (x, 1), xycoords=("data", "axes fraction"), xytext=(2 if near_end else -2, 2),
+                      textcoords="offset points", ha="right" if near_end else "left", va="bottom", fontsize=9, color=LIGHT["alarm"])  # fmt: skip
 
 
 def _limits(axes: Axes, thresholds: Sequence[Threshold]) -> None:
@@ -286,7 +324,9 @@ def _span_text(part: tuple[datetime, datetime, float], names: Mapping[float, tup
     return f"{word} from {part[0]:%H:%M} to {part[1]:%H:%M}"
 
 
-def _describe(title: str, lines: Sequence[Line], unit: str, thresholds: Sequence[Threshold], window: Window, note: str) -> str:
+def _describe(
+    title: str, lines: Sequence[Line], unit: str, thresholds: Sequence[Threshold], window: Window, note: str
+) -> str:
     parts = []
     for line in lines:
         values = line.frame.dropna(subset=["value"])
@@ -320,7 +360,7 @@ def _short(label: str) -> str:
 
 def _chart(figure: Figure, title: str, alt: str) -> Chart:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for name, (light, _) in _COLOURS.items():

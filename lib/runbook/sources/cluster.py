@@ -106,18 +106,29 @@ class Cluster:
             f"GET log of deployment/{app}",
             {"start": start, "end": end, "tail": tail, "previous": previous},
             self._kubectl(
-                "logs", f"deployment/{app}", f"--tail={tail}", f"--since-time={start.isoformat()}", *(["--previous"] if previous else [])
+                "logs",
+                f"deployment/{app}",
+                f"--tail={tail}",
+                f"--since-time={start.isoformat()}",
+                *(["--previous"] if previous else []),
             ),
             lambda: self._logs(app, start, end, tail, previous),
         )
 
     def health(self, service: str, port: int, path: str) -> Answer:
         """What a service answers at `path`, through the API server's proxy: {"code": 200, "body": text}."""
-        return self._proxy("services", f"{service}:{port}", path, self._kubectl("get", "--raw", self._raw("services", f"{service}:{port}", path)))
+        return self._proxy(
+            "services",
+            f"{service}:{port}",
+            path,
+            self._kubectl("get", "--raw", self._raw("services", f"{service}:{port}", path)),
+        )
 
     def pod_port(self, pod: str, port: int, path: str) -> Answer:
         """What a pod answers on a port of its own, through the API server's proxy: {"code": …, "body": text}."""
-        return self._proxy("pods", f"{pod}:{port}", path, self._kubectl("get", "--raw", self._raw("pods", f"{pod}:{port}", path)))
+        return self._proxy(
+            "pods", f"{pod}:{port}", path, self._kubectl("get", "--raw", self._raw("pods", f"{pod}:{port}", path))
+        )
 
     def close(self) -> None:
         if self._client is not None:
@@ -146,7 +157,9 @@ class Cluster:
         try:
             return list(json.loads(body)["items"])
         except (ValueError, KeyError, TypeError):
-            raise SourceUnavailable("cluster answered in a form that Kubernetes does not use; is KUBECONFIG right?") from None
+            raise SourceUnavailable(
+                "cluster answered in a form that Kubernetes does not use; is KUBECONFIG right?"
+            ) from None
 
     def _logs(self, app: str, start: datetime, end: datetime, tail: int, previous: bool) -> pd.DataFrame:
         if not _NAME.match(app):
@@ -171,14 +184,20 @@ class Cluster:
         client = self._connected()
         try:
             request = client.param_serialize(
-                "GET", path, query_params=list(query.items()), header_params={"Accept": "application/json, */*"}, auth_settings=["BearerToken"]
+                "GET",
+                path,
+                query_params=list(query.items()),
+                header_params={"Accept": "application/json, */*"},
+                auth_settings=["BearerToken"],
             )
             response = client.call_api(*request, _request_timeout=self._evidence.limit_seconds)
             body: bytes = response.read()
         except urllib3.exceptions.TimeoutError:
             raise SourceUnavailable("cluster did not answer in time") from None
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
-            raise SourceUnavailable(f"cluster cannot be reached ({type(error).__name__}); is KUBECONFIG right?") from None
+            raise SourceUnavailable(
+                f"cluster cannot be reached ({type(error).__name__}); is KUBECONFIG right?"
+            ) from None
         if response.status < 300 or (accept_failure and response.status >= 500):
             return response.status, body or b""
         raise _refusal(response.status, body or b"")
@@ -208,7 +227,9 @@ def _refusal(status: int, body: bytes) -> QueryFailed | SourceUnavailable:
     if status == 401:
         return SourceUnavailable("cluster does not accept the credentials (401); renew them in KUBECONFIG")
     if status == 403:
-        return QueryFailed(f"cluster forbids this to the role (403): {message or 'see docs/kubernetes.md for the verbs it needs'}")
+        return QueryFailed(
+            f"cluster forbids this to the role (403): {message or 'see docs/kubernetes.md for the verbs it needs'}"
+        )
     return QueryFailed(f"cluster answered {status}: {message or 'no reason given'}")
 
 
@@ -262,7 +283,7 @@ def _deployments(items: list[Any]) -> pd.DataFrame:
     rows = []
     for item in items:
         status = _at(item, "status") or {}
-        progressing = next((one for one in status.get("conditions") or [] if one.get("type") == "Progressing"), {})
+        progressing: Any = next((one for one in status.get("conditions") or [] if one.get("type") == "Progressing"), {})
         containers = _at(item, "spec", "template", "spec", "containers") or [{}]
         rows.append(
             {
@@ -284,7 +305,10 @@ def _deployments(items: list[Any]) -> pd.DataFrame:
 def _events(items: list[Any], since: datetime) -> pd.DataFrame:
     rows = [
         {
-            "time": item.get("lastTimestamp") or _at(item, "series", "lastObservedTime") or item.get("eventTime") or item.get("firstTimestamp"),
+            "time": item.get("lastTimestamp")
+            or _at(item, "series", "lastObservedTime")
+            or item.get("eventTime")
+            or item.get("firstTimestamp"),
             "type": item.get("type", ""),
             "reason": item.get("reason", ""),
             "object": f"{_at(item, 'involvedObject', 'kind') or ''}/{_at(item, 'involvedObject', 'name') or ''}",
@@ -314,7 +338,9 @@ def _volumes(items: list[Any]) -> pd.DataFrame:
         {
             "name": _at(item, "metadata", "name"),
             "phase": _at(item, "status", "phase") or "",
-            "capacity_bytes": quantity(_at(item, "status", "capacity", "storage") or _at(item, "spec", "resources", "requests", "storage")),
+            "capacity_bytes": quantity(
+                _at(item, "status", "capacity", "storage") or _at(item, "spec", "resources", "requests", "storage")
+            ),
             "storage_class": _at(item, "spec", "storageClassName") or "",
         }
         for item in items
@@ -325,7 +351,9 @@ def _volumes(items: list[Any]) -> pd.DataFrame:
 def _typed(frame: pd.DataFrame, *times: str) -> pd.DataFrame:
     """`frame` with `times` as UTC and text columns as object, whether or not it has rows."""
     for name in times:
-        frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601", errors="coerce").astype("datetime64[us, UTC]")
+        frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601", errors="coerce").astype(
+            "datetime64[us, UTC]"
+        )
     textual = [name for name in frame.columns if str(frame[name].dtype) == "str"]
     return frame.astype(dict.fromkeys(textual, "object"))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pandas as pd
@@ -48,7 +48,7 @@ class Database:
 
     @property
     def schema(self) -> str:
-        """"platform" or "documented": which of the two schemas this database has. Detected once.
+        """ "platform" or "documented": which of the two schemas this database has. Detected once.
 
         Raises QueryFailed where it has neither.
         """
@@ -100,20 +100,25 @@ class Database:
         if not self._dsn:
             raise NotConfigured("database is not configured: set DATABASE_URL to the trading database, read-only role")
         try:
-            with self._connection() as connection, connection.cursor() as cursor:
-                # What an ad hoc statement SETs must not outlive it; our own questions save the two round trips.
-                with connection.transaction(force_rollback=True) if in_transaction else nullcontext():
-                    # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
-                    with closing(cursor.stream(statement, parameters or None)) as stream:
-                        rows = list(islice(stream, rows_max + 1))
-                    columns = [column.name for column in cursor.description or ()]
+            # What an ad hoc statement SETs must not outlive it; our own questions save the two round trips.
+            with (
+                self._connection() as connection,
+                connection.transaction(force_rollback=True) if in_transaction else nullcontext(),
+                connection.cursor() as cursor,
+                # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
+                closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
+            ):
+                rows = list(islice(stream, rows_max + 1))
+                columns = [column.name for column in cursor.description or ()]
         except psycopg.errors.QueryCanceled:
-            raise QueryFailed(f"database stopped the query after {self._evidence.limit_seconds:g} s (statement_timeout)") from None
+            raise QueryFailed(
+                f"database stopped the query after {self._evidence.limit_seconds:g} s (statement_timeout)"
+            ) from None
         except psycopg.OperationalError as error:
             raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
         except psycopg.Error as error:
             raise QueryFailed(f"database refused the query: {_first_line(error)}") from None
-        frame = pd.DataFrame(rows[:rows_max], columns=columns)
+        frame = pd.DataFrame(rows[:rows_max], columns=columns, dtype="object")
         frame = frame.assign(**{name: _column(frame[name]) for name in dict.fromkeys(columns)}) if columns else frame
         frame.attrs["truncated"] = len(rows) > rows_max
         return frame
@@ -183,7 +188,9 @@ def _column(column: pd.Series[Any]) -> pd.Series[Any]:
     if kinds <= {int, float, Decimal}:
         return pd.Series([float("nan") if v is None else float(v) for v in column], index=column.index, dtype="float64")
     if kinds == {datetime}:
-        return pd.Series(pd.to_datetime([_utc(value) for value in column.tolist()], utc=True), index=column.index).astype("datetime64[us, UTC]")
+        return pd.Series(
+            pd.to_datetime([_utc(value) for value in column.tolist()], utc=True), index=column.index
+        ).astype("datetime64[us, UTC]")
     return pd.Series([_text(value) for value in column.tolist()], index=column.index, dtype="object")
 
 
@@ -198,7 +205,11 @@ def _text(value: Any) -> Any:
         return float(value)
     if isinstance(value, bytes | memoryview):
         return f"({len(value)} bytes)"
-    return str(value) if isinstance(value, UUID) or not isinstance(value, None | bool | int | float | str | list | dict) else value
+    return (
+        str(value)
+        if isinstance(value, UUID) or not isinstance(value, None | bool | int | float | str | list | dict)
+        else value
+    )
 
 
 def _literal(value: Any) -> str:

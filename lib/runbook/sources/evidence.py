@@ -86,7 +86,9 @@ class Recording:
         except FileNotFoundError:
             raise NotRecorded(f"There is no recorded evidence in {folder.name}: manifest.json is missing.") from None
         except (OSError, ValueError, KeyError, TypeError):
-            raise NotRecorded(f"The recorded evidence in {folder.name} cannot be read: manifest.json is damaged.") from None
+            raise NotRecorded(
+                f"The recorded evidence in {folder.name} cannot be read: manifest.json is damaged."
+            ) from None
         self._lock = threading.Lock()
 
     @classmethod
@@ -154,7 +156,9 @@ class Evidence:
         if source in self._away:
             return SourceState(source, "unknown", self._away[source])
         if failed:
-            return SourceState(source, "unknown", f"{len(failed)} of {len(answers)} questions failed: {failed[0].reason}")
+            return SourceState(
+                source, "unknown", f"{len(failed)} of {len(answers)} questions failed: {failed[0].reason}"
+            )
         if not answers:
             return SourceState(source, "not_asked")
         return SourceState(source, "recorded" if answers[0].origin == "recorded" else "ok")
@@ -288,7 +292,7 @@ def _within(fetch: Callable[[], Any], limit_seconds: float, source: str) -> Any:
     def call() -> None:
         try:
             result.append(fetch())
-        except BaseException as error:  # handed to the caller's thread below, whatever it is
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below, whatever it is
             failure.append(error)
 
     thread = threading.Thread(target=call, name=f"ask-{source}", daemon=True)

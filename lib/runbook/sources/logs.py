@@ -14,10 +14,10 @@ COLUMNS = ("time", "level", "message", "fields", "pod")
 _TEXT_MAX = 2_000
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
-_KUBERNETES_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?(.*)$", re.S)
+_KUBERNETES_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?(.*)$", re.DOTALL)
 _CONSOLE = re.compile(
     r"^(?:\d{1,2}:\d\d(?::\d\d)?[AP]M|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)|<nil>) (TRC|DBG|INF|WRN|ERR|FTL|PNC|\?\?\?) (.*)$",
-    re.S,
+    re.DOTALL,
 )
 _FIELD = re.compile(r'\s([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|\S*)')
 _LEVELS = {
@@ -92,7 +92,12 @@ def _json(line: str, moment: datetime | None) -> dict[str, Any] | None:
     text = str(content.pop("message", content.pop("msg", "")))
     own_time = _time(content.pop("time", None))
     fields = {str(k)[:100]: (v if isinstance(v, str) else json.dumps(v))[:_TEXT_MAX] for k, v in content.items()}
-    return {"time": moment or own_time, "level": _LEVELS.get(level, level)[:20], "message": text[:_TEXT_MAX], "fields": fields}
+    return {
+        "time": moment or own_time,
+        "level": _LEVELS.get(level, level)[:20],
+        "message": text[:_TEXT_MAX],
+        "fields": fields,
+    }
 
 
 def _console(line: str, moment: datetime | None) -> dict[str, Any] | None:
@@ -103,7 +108,12 @@ def _console(line: str, moment: datetime | None) -> dict[str, Any] | None:
     message = match[2][: first.start()] if first else match[2]
     fields = {name: _unquote(value)[:_TEXT_MAX] for name, value in _FIELD.findall(match[2])}
     own_time = _time(line.split(" ", 1)[0])
-    return {"time": moment or own_time, "level": _LEVELS.get(match[1], "info"), "message": message.strip()[:_TEXT_MAX], "fields": fields}
+    return {
+        "time": moment or own_time,
+        "level": _LEVELS.get(match[1], "info"),
+        "message": message.strip()[:_TEXT_MAX],
+        "fields": fields,
+    }
 
 
 def _plain(line: str, moment: datetime | None) -> dict[str, Any]:

@@ -54,7 +54,9 @@ class Metrics:
         """`expression` at one moment: one row a series. Raises SourceError."""
         return self._ask("query", expression, {"time": _stamp(at)})
 
-    def range(self, expression: str, start: datetime, end: datetime, *, series: int = 8, step: int | None = None) -> Answer:
+    def range(
+        self, expression: str, start: datetime, end: datetime, *, series: int = 8, step: int | None = None
+    ) -> Answer:
         """`expression` over [start, end]: one row a point, at most 2,000 in all for `series` expected series.
 
         `step` in seconds is chosen when not given: at least 15 s (the scrape interval).
@@ -80,7 +82,9 @@ class Metrics:
             self._client.close()
 
     def _ask(self, endpoint: str, expression: str, times: Mapping[str, str]) -> Answer:
-        arguments = " ".join(f"--data-urlencode {shlex.quote(f'{k}={v}')}" for k, v in {"query": expression, **times}.items())
+        arguments = " ".join(
+            f"--data-urlencode {shlex.quote(f'{k}={v}')}" for k, v in {"query": expression, **times}.items()
+        )
         return self._evidence.ask(
             NAME,
             expression,
@@ -142,7 +146,9 @@ def _frame(content: Any) -> pd.DataFrame:
             for moment, value in (one["values"] if "values" in one else [one["value"]])
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise SourceUnavailable("metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?") from None
+        raise SourceUnavailable(
+            "metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?"
+        ) from None
     labels = sorted({name for row in rows for name in row} - {"time", "value"})
     frame = pd.DataFrame(rows, columns=["time", "value", *labels])
     frame["time"] = pd.to_datetime(frame["time"].astype("float64"), unit="s", utc=True).astype("datetime64[us, UTC]")
@@ -161,11 +167,21 @@ def _rules(content: Any) -> pd.DataFrame:
     columns = ["name", "expression", "for_seconds", "state", "labels", "annotations", "health"]
     try:
         rows = [
-            [r["name"], r["query"], float(r.get("duration", 0)), r.get("state", ""), r.get("labels", {}), r.get("annotations", {}), r["health"]]
+            [
+                r["name"],
+                r["query"],
+                float(r.get("duration", 0)),
+                r.get("state", ""),
+                r.get("labels", {}),
+                r.get("annotations", {}),
+                r["health"],
+            ]
             for group in content["data"]["groups"]
             for r in group["rules"]
             if r.get("type") == "alerting"
         ]
     except (KeyError, TypeError, ValueError):
-        raise SourceUnavailable("metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?") from None
+        raise SourceUnavailable(
+            "metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?"
+        ) from None
     return pd.DataFrame(rows, columns=columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -27,7 +28,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MASK),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[abprs])[-_][A-Za-z0-9_-]{16,}"), MASK),
     (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), MASK),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), MASK),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
 )
 # One cheap look that tells whether any of the patterns above can match at all.
 _SUSPECT = re.compile(
@@ -63,7 +64,7 @@ class Redactor:
                 text = text.replace(secret, MASK)
         if _SUSPECT.search(text):
             for pattern, replacement in _PATTERNS:
-                text = pattern.sub(lambda m, r=replacement: m[0] if _HARMLESS_COUNTS.fullmatch(m[0]) else m.expand(r), text)
+                text = pattern.sub(partial(_masked, replacement), text)
         return text
 
     def _frame(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -71,6 +72,10 @@ class Redactor:
         if not textual:
             return frame
         return frame.assign(**{name: [self(value) for value in frame[name]] for name in textual})
+
+
+def _masked(replacement: str, match: re.Match[str]) -> str:
+    return match[0] if _HARMLESS_COUNTS.fullmatch(match[0]) else match.expand(replacement)
 
 
 def _password_of(address: str) -> set[str]:

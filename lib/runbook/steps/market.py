@@ -27,7 +27,12 @@ def conditions(fills: Finding, database: Database, window: Window) -> Finding:
     since = fall_began(fills, window)
     frame = database.ask("market/volatility", since=since, as_of=window.as_of).frame
     if frame.empty or frame["last_close"].isna().all():
-        return Finding("market.conditions", Status.UNKNOWN, "Market conditions: there are no candles", "candlesticks has no 1m rows since the fall began.")
+        return Finding(
+            "market.conditions",
+            Status.UNKNOWN,
+            "Market conditions: there are no candles",
+            "candlesticks has no 1m rows since the fall began.",
+        )
     moved = frame["last_close"].astype(float) / frame["first_close"].astype(float) - 1
     worst = frame["lowest"].astype(float) / frame["first_close"].astype(float) - 1
     ratio = frame["volatility_1m"].astype(float) / frame["usual_volatility_1m"].astype(float)
@@ -38,12 +43,12 @@ def conditions(fills: Finding, database: Database, window: Window) -> Finding:
     return Finding(
         "market.conditions",
         Status.WARNING if unusual else Status.OK,
-        f"The market moved {amount(average, '%')} since the fall began; volatility is {amount(volatile)} times the usual",
+        f"The market moved {amount(average, '%')} since the fall began; volatility is {amount(volatile, 'ratio')} times the usual",
         f"{int((moved < 0).sum())} of {len(moved)} symbols fell; the lowest of them by {amount(float(worst.min()), '%')}. Usual is the day before "
         f"{since:%H:%M} UTC, per 1-minute candle.",
         {"move": average, "volatility_ratio": volatile, "falling": int((moved < 0).sum()), "symbols": len(moved), "since": since, "unusual": unusual},
         (Table("Symbols since the fall began", table,
-               {"move": "%", "lowest": "%", "volatility (1 min)": "%", "times usual": "", "volume, times usual": ""}),),
+               {"move": "%", "lowest": "%", "volatility (1 min)": "%", "times usual": "ratio", "volume, times usual": "ratio"}),),
     )  # fmt: skip
 
 
@@ -73,10 +78,18 @@ def cause(fills: Finding, conditions_found: Finding, session: Finding, database:
         "market.cause",
         Status.WARNING if lost < -0.01 else Status.OK,
         sentence,
-        f"Since {since:%H:%M} UTC the portfolio moved {amount(lost, '%')}, the market {amount(moved, '%')}. Beta {amount(beta)}, correlation {amount(correlation)} "
+        f"Since {since:%H:%M} UTC the portfolio moved {amount(lost, '%')}, the market {amount(moved, '%')}. Beta {amount(beta, 'ratio')}, correlation {amount(correlation, 'ratio')} "
         f"over {len(own_returns)} returns; beta × market explains {amount(beta * moved, '%')} of it ({amount(share, '%')} of the loss). "
         f"Market-wide from {MARKET_WIDE_SHARE:.0%} explained, strategy-specific up to {OWN_SHARE:.0%}.",
-        {"kind": kind, "beta": beta, "correlation": correlation, "portfolio_return": lost, "market_return": moved, "explained_share": share, "since": since},
+        {
+            "kind": kind,
+            "beta": beta,
+            "correlation": correlation,
+            "portfolio_return": lost,
+            "market_return": moved,
+            "explained_share": share,
+            "since": since,
+        },
         series={
             "portfolio": pd.DataFrame({"time": portfolio.index, "value": portfolio.to_numpy() / start - 1}),
             "market": pd.DataFrame({"time": index.index, "value": index.to_numpy() / end - 1}),
@@ -85,10 +98,25 @@ def cause(fills: Finding, conditions_found: Finding, session: Finding, database:
 
 
 def fall_began(fills: Finding, window: Window) -> datetime:
-    """When the current fall began: the equity's peak, but not before the window and at least ten minutes before the end."""
-    peak: pd.Timestamp = fills.figures["peak_at"]
-    latest = window.as_of - pd.Timedelta(minutes=15)
-    return max(pd.Timestamp(window.start), min(peak, pd.Timestamp(latest))).to_pydatetime()
+    """When the current fall began: the last moment before the trough at which a tenth of its depth was not yet lost.
+
+    Never before the window, nor in the last 15 minutes of it, for returns need points. Where there is
+    no fall of 1 %, the window's start.
+    """
+    curve: pd.DataFrame = fills.series["underwater"]
+    depths = -curve["value"]
+    trough = (
+        int(depths.iloc[int((depths <= 0).to_numpy().nonzero()[0][-1]) :].idxmax())
+        if (depths <= 0).any()
+        else int(depths.idxmax())
+    )
+    began = pd.Timestamp(window.start)
+    if depths[trough] >= 0.01:
+        shallow = depths[:trough][depths[:trough] <= 0.1 * depths[trough]]
+        began = curve["time"][shallow.index[-1]] if len(shallow) else began
+    latest = pd.Timestamp(window.as_of) - pd.Timedelta(minutes=15)
+    moment: datetime = max(pd.Timestamp(window.start), min(began, latest)).to_pydatetime()
+    return moment
 
 
 def _aligned(equity: pd.DataFrame, closes: pd.DataFrame, since: datetime) -> tuple[pd.Series[Any], pd.Series[Any]]:
@@ -109,7 +137,7 @@ def _aligned(equity: pd.DataFrame, closes: pd.DataFrame, since: datetime) -> tup
 def _judged(lost: float, share: float) -> tuple[str, str]:
     """(kind, sentence) by the share of the loss that the market explains."""
     if lost >= -0.01:
-        return "no loss", f"There is no loss to explain: the portfolio moved {amount(lost, '%')} since the last peak"
+        return "no loss", f"There is no loss to explain: the portfolio moved {amount(lost, '%')} since the fall began"
     share = number(share)
     shown = amount(max(share, 0.0), "%")
     if share >= MARKET_WIDE_SHARE:

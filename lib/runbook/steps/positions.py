@@ -21,18 +21,27 @@ def losing(session: Finding, database: Database, window: Window) -> Finding:
     frame = database.ask("positions/losing", **arguments).frame
     realized, unrealized = float(totals["realized_pnl"]), float(totals["unrealized_pnl"])
     if not totals["closed"] and not totals["open"]:
-        return Finding("positions.losing", Status.UNKNOWN, "Losing trades: the session has no positions", "positions holds no row for this session.")
+        return Finding(
+            "positions.losing",
+            Status.UNKNOWN,
+            "Losing trades: the session has no positions",
+            "positions holds no row for this session.",
+        )
     gap = realized + unrealized - session.figures["total_pnl"]
     known = math.isfinite(session.figures["total_pnl"])
-    notes = [f"Realised {amount(realized, 'USDT')}, unrealised {amount(unrealized, 'USDT')}, fees within {amount(totals['fees'], 'USDT')}."]
+    notes = [
+        f"Realised {amount(realized, 'USDT')}, unrealised {amount(unrealized, 'USDT')}, fees within {amount(totals['fees'], 'USDT')}."
+    ]
     if known and abs(gap) > max(1.0, 0.01 * abs(session.figures["total_pnl"])):
-        notes.append(f"Their sum differs from the session's total PnL by {amount(gap, 'USDT')}: one of the two tables is behind.")
+        notes.append(
+            f"Their sum differs from the session's total PnL by {amount(gap, 'USDT')}: one of the two tables is behind."
+        )
     if totals["without_pnl"]:
         notes.append(f"{amount(totals['without_pnl'])} positions have no usable PnL (NULL or NaN) and are not counted.")
     lost = float(frame["realized_pnl"].sum()) if len(frame) else 0.0
     return Finding(
         "positions.losing",
-        Status.WARNING if totals["losing"] else Status.OK,
+        Status.WARNING if realized < -0.01 * session.figures["initial_capital"] or totals["without_pnl"] else Status.OK,
         f"{amount(totals['losing'])} of {amount(totals['closed'])} closed positions lost; the worst {len(frame)} of them {amount(lost, 'USDT')}",
         " ".join(notes),
         {"closed": float(totals["closed"]), "losing": float(totals["losing"]), "open": float(totals["open"]), "realized_pnl": realized,
@@ -45,7 +54,9 @@ def losing(session: Finding, database: Database, window: Window) -> Finding:
 def contributions(session: Finding, fills: Finding, database: Database, window: Window) -> Finding:
     """Who lost it: what each agent, symbol and side added since the fall began, realised and unrealised."""
     since = fall_began(fills, window)
-    frame = database.ask("positions/contributions", session_id=session.figures["session_id"], since=since, as_of=window.as_of).frame
+    frame = database.ask(
+        "positions/contributions", session_id=session.figures["session_id"], since=since, as_of=window.as_of
+    ).frame
     if frame.empty:
         return Finding("positions.contributions", Status.OK, "No position was held since the last peak", "So no agent, symbol or side lost anything.",
                        {"since": since, "agent_share": 0.0})  # fmt: skip
@@ -63,7 +74,7 @@ def contributions(session: Finding, fills: Finding, database: Database, window: 
     units = {"pnl": "USDT", "positions": "", "fees": "USDT", "notional": "USDT", "share of loss": "%"}
     return Finding(
         "positions.contributions",
-        Status.WARNING if total < 0 else Status.OK,
+        Status.WARNING if total < -0.01 * fills.figures["peak"] else Status.OK,
         f"{top['agent']} lost {amount(-top['pnl'], 'USDT')} since {since:%H:%M}: {amount(top['share of loss'], '%')} of all agents' losses"
         if top["pnl"] < 0 else f"No agent lost since {since:%H:%M}",
         f"All positions together {amount(total, 'USDT')}; the equity from fills moved {amount(change, 'USDT')} in the same time. "
@@ -80,16 +91,39 @@ def open_now(database: Database, window: Window) -> Finding:
     """Open positions: marked to the last close, and which of them have no stop loss."""
     frame = database.ask("positions/open", as_of=window.as_of).frame
     if frame.empty:
-        return Finding("positions.open_now", Status.OK, "No position is open", "", {"count": 0, "without_stop": 0, "notional": 0.0, "unrealized_pnl": 0.0})
+        return Finding(
+            "positions.open_now",
+            Status.OK,
+            "No position is open",
+            "",
+            {"count": 0, "without_stop": 0, "notional": 0.0, "unrealized_pnl": 0.0},
+        )
     bare = frame[frame["stop_loss"].isna()]
-    shown = frame[["symbol", "side", "quantity", "entry_price", "last_price", "unrealized_pnl", "notional", "stop_loss", "agent", "entry_time"]]
+    shown = frame[
+        [
+            "symbol",
+            "side",
+            "quantity",
+            "entry_price",
+            "last_price",
+            "unrealized_pnl",
+            "notional",
+            "stop_loss",
+            "agent",
+            "entry_time",
+        ]
+    ]
+    named = ", ".join(
+        f"{symbol} {amount(size, 'USDT')}"
+        for symbol, size in zip(bare["symbol"][:6], bare["notional"][:6], strict=True)
+    )
     return Finding(
         "positions.open_now",
         Status.WARNING if len(bare) else Status.OK,
         f"{len(frame)} open {'position' if len(frame) == 1 else 'positions'} worth {amount(frame['notional'].sum(), 'USDT')}, "
         + (f"{len(bare)} without a stop loss" if len(bare) else "each with a stop loss"),
         f"Unrealised {amount(frame['unrealized_pnl'].sum(), 'USDT')} at the last closes."
-        + (f" Without a stop: {', '.join(f'{s} {amount(n, "USDT")}' for s, n in zip(bare['symbol'][:6], bare['notional'][:6], strict=True))}." if len(bare) else ""),
+        + (f" Without a stop: {named}." if named else ""),
         {"count": len(frame), "without_stop": len(bare), "notional": float(frame["notional"].sum()), "unrealized_pnl": float(frame["unrealized_pnl"].sum()),
          "unprotected_notional": float(bare["notional"].sum())},
         (Table("Open positions, the greatest loss first", shown,
@@ -103,13 +137,20 @@ def restart_safety(open_positions: Finding, freshness: Finding, database: Databa
     stray = orders[~orders["protects"].astype(bool)] if len(orders) else orders
     reasons = []
     if len(stray):
-        reasons.append(f"{len(stray)} open {'order' if len(stray) == 1 else 'orders'} that protect nothing could fill on restart")
+        reasons.append(
+            f"{len(stray)} open {'order that protects' if len(stray) == 1 else 'orders that protect'} no position could fill on restart"
+        )
     if open_positions.figures["without_stop"]:
-        reasons.append(f"{open_positions.figures['without_stop']} open positions have no stop loss")
+        bare = open_positions.figures["without_stop"]
+        reasons.append(f"{bare} open {'position has' if bare == 1 else 'positions have'} no stop loss")
     if not freshness.figures["candle_age_seconds"] <= CANDLE_STALE_SECONDS:
         reasons.append(f"the last candle is {duration(freshness.figures['candle_age_seconds'])} old")
     fill_age = freshness.figures["fill_age_seconds"]
-    quiet = f" The last fill is {duration(fill_age)} old, as when trading is paused." if fill_age > FILL_STALE_SECONDS else ""
+    quiet = (
+        f" The last fill is {duration(fill_age)} old, as when trading is paused."
+        if fill_age > FILL_STALE_SECONDS
+        else ""
+    )
     return Finding(
         "positions.restart_safety",
         Status.WARNING if reasons else Status.OK,

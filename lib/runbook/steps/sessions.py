@@ -21,14 +21,31 @@ def latest(database: Database, window: Window) -> Finding:
     """Latest session: total PnL, maximum drawdown and ROI, with the four before it."""
     frame = database.ask("sessions/latest", as_of=window.as_of, starts_at=window.starts_at).frame
     if frame.empty:
-        return Finding("sessions.latest", Status.UNKNOWN, "Latest session: there is none", "trading_sessions has no row up to the report's moment.")
+        return Finding(
+            "sessions.latest",
+            Status.UNKNOWN,
+            "Latest session: there is none",
+            "trading_sessions has no row up to the report's moment.",
+        )
     row = frame.iloc[0]
     is_open = row["stopped_at"] is None or pd.isna(row["stopped_at"])
     pnl, roi, worst = number(row["total_pnl"]), number(row["roi"]), number(row["max_drawdown"])
     limit = number(row["max_drawdown_limit"])
     over = math.isfinite(worst) and math.isfinite(limit) and worst > limit
     missing = [name for name, value in (("total_pnl", pnl), ("max_drawdown", worst)) if not math.isfinite(value)]
-    shown = frame[["mode", "started_at", "stopped_at", "initial_capital", "total_pnl", "roi", "max_drawdown", "total_trades", "losing_trades"]]
+    shown = frame[
+        [
+            "mode",
+            "started_at",
+            "stopped_at",
+            "initial_capital",
+            "total_pnl",
+            "roi",
+            "max_drawdown",
+            "total_trades",
+            "losing_trades",
+        ]
+    ]
     return Finding(
         "sessions.latest",
         Status.WARNING if over or missing else Status.OK,
@@ -63,7 +80,12 @@ def paused(database: Database, window: Window) -> Finding:
     """Trading paused: whether the orchestrator is paused, since when and why."""
     frame = database.ask("sessions/halt", as_of=window.as_of).frame
     if frame.empty:
-        return Finding("sessions.paused", Status.UNKNOWN, "Trading paused: orchestrator_state has no row", "So it cannot be said whether trading runs.")
+        return Finding(
+            "sessions.paused",
+            Status.UNKNOWN,
+            "Trading paused: orchestrator_state has no row",
+            "So it cannot be said whether trading runs.",
+        )
     row = frame.iloc[0]
     since = row["paused_at"]
     if not row["paused"]:
@@ -85,7 +107,9 @@ def breakers(metrics: Metrics, window: Window) -> Finding:
         return Finding("sessions.breakers", Status.UNKNOWN, "Trading breakers: no metric cryptofunk_circuit_breaker_status",
                        "Prometheus has no such series at the report's moment, so the breakers' state is not known.")  # fmt: skip
     hours = max(1, round(window.seconds / 3600))
-    trips = metrics.instant(f"sum by (breaker_type, reason) (increase(cryptofunk_circuit_breaker_trips_total[{hours}h]))", window.as_of).frame
+    trips = metrics.instant(
+        f"sum by (breaker_type, reason) (increase(cryptofunk_circuit_breaker_trips_total[{hours}h]))", window.as_of
+    ).frame
     names = [str(name) for name in now.get("breaker_type", pd.Series(dtype=object))[now["value"] >= 1]]
     tripped = ", ".join(names)
     trips = trips[trips["value"] > 0.5] if len(trips) else trips
@@ -96,7 +120,15 @@ def breakers(metrics: Metrics, window: Window) -> Finding:
         f"Tripped trading breakers: {tripped}" if names else "No trading breaker is tripped",
         "",
         {"tripped": tripped, "count": len(names)},
-        (Table(f"Breaker trips in the last {hours} h", trips[[*counted, "value"]].rename(columns={"value": "trips"}), {"trips": ""}),) if len(trips) else (),
+        (
+            Table(
+                f"Breaker trips in the last {hours} h",
+                trips[[*counted, "value"]].rename(columns={"value": "trips"}),
+                {"trips": ""},
+            ),
+        )
+        if len(trips)
+        else (),
     )
 
 
@@ -105,9 +137,20 @@ def activity(database: Database, window: Window) -> Finding:
     frame = database.ask("sessions/activity", as_of=window.as_of).frame
     ages = {name.removeprefix("last_"): age_seconds(frame[name].iloc[0], window) for name in frame.columns}
     if not any(math.isfinite(age) for age in ages.values()):
-        return Finding("sessions.activity", Status.UNKNOWN, "Freshness: the trading tables are empty", "There is no fill, order, signal or candle at all.")
-    stale = [name for name, limit in (("candle", CANDLE_STALE_SECONDS), ("performance", CANDLE_STALE_SECONDS)) if not ages[name] <= limit]
-    shown = pd.DataFrame({"last": list(ages), "at": [frame[f"last_{name}"].iloc[0] for name in ages], "age": list(ages.values())})
+        return Finding(
+            "sessions.activity",
+            Status.UNKNOWN,
+            "Freshness: the trading tables are empty",
+            "There is no fill, order, signal or candle at all.",
+        )
+    stale = [
+        name
+        for name, limit in (("candle", CANDLE_STALE_SECONDS), ("performance", CANDLE_STALE_SECONDS))
+        if not ages[name] <= limit
+    ]
+    shown = pd.DataFrame(
+        {"last": list(ages), "at": [frame[f"last_{name}"].iloc[0] for name in ages], "age": list(ages.values())}
+    )
     return Finding(
         "sessions.activity",
         Status.WARNING if stale else Status.OK,
