@@ -55,7 +55,7 @@ def every(simulation: Simulation) -> Iterator[Series]:
 
 def _trading(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
     now = _Sampled(simulation)
-    gauges = {
+    gauges: dict[str, Floats | float] = {
         "cryptofunk_total_pnl": now("total_pnl"),
         "cryptofunk_win_rate": now("win_rate"),
         "cryptofunk_open_positions": now("open_positions"),
@@ -220,8 +220,8 @@ def _pod(recorder: Recorder, workload: Workload, simulation: Simulation) -> Iter
 
 def _alerts(simulation: Simulation) -> Iterator[Series]:
     for name, labels, firings in EARLIER_FIRINGS:
-        times = [(MOMENT - timedelta(days=d), MOMENT - timedelta(days=d) + timedelta(minutes=m)) for d, m in firings]
-        yield from spans("ALERTS", {"alertname": name, "alertstate": "firing", **labels}, times)
+        earlier = [(MOMENT - timedelta(days=d), MOMENT - timedelta(days=d) + timedelta(minutes=m)) for d, m in firings]
+        yield from spans("ALERTS", {"alertname": name, "alertstate": "firing", **labels}, earlier)
     for spec in (simulation.incident.alert, *simulation.incident.also_firing):
         starts = MOMENT + timedelta(minutes=spec.start_minute)
         ends = AS_OF if spec.firing else AS_OF - timedelta(minutes=2)

@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import Any
 
 from runbook import embedded, settings
-from runbook.demo import alerts, database, incidents, prometheus
+from runbook.demo import alerts, database, health, incidents, logs, objects, prometheus
+from runbook.demo.cluster import Cluster, State
 from runbook.demo.moment import AS_OF, MOMENT, SEED
 from runbook.demo.simulation import Simulation, simulate
+from runbook.demo.workloads import WORKLOADS
 
 NAMESPACE = "cryptofunk"
 
@@ -59,6 +61,8 @@ class Platform:
             platform._start_database()
             if metrics:
                 platform._start_metrics()
+            if cluster:
+                platform._start_cluster()
         except BaseException:
             platform.stop()
             raise
@@ -106,6 +110,18 @@ class Platform:
             self.environment["PROMETHEUS_URL"] = serving.url
         elif folder := prometheus.recorded(self.incident.name):
             self.environment["PROMETHEUS_URL"] = f"recorded:{folder}"
+
+    def _start_cluster(self) -> None:
+        simulation, states = self.simulation, {s.workload: s for s in self.incident.pods if s.terminated}
+        previous = {
+            workload.name: logs.previous(states[workload.name], simulation, workload, number)
+            for number, workload in enumerate(WORKLOADS)
+            if workload.name in states
+        }
+        state = State(objects.every(self.incident), logs.every(simulation), previous, health.proxies(simulation))
+        self.cluster = Cluster(state)
+        self._closing.callback(self.cluster.stop)
+        self.environment["KUBECONFIG"] = str(self.cluster.write_kubeconfig(self._place("cluster") / "kubeconfig"))
 
     def _place(self, name: str) -> Path:
         """A new working folder of this platform, removed when it stops."""

@@ -134,7 +134,7 @@ def spans(name: str, labels: Mapping[str, str], firings: Iterable[tuple[datetime
     """A series that is 1 during `firings` and absent otherwise, once a minute; for ALERTS."""
     for start, end in firings:
         count = max(1, int((end - start) / timedelta(minutes=1)) + 1)
-        times = start.timestamp() + MINUTE * np.arange(count)
+        times = start.timestamp() + MINUTE * np.arange(count, dtype=np.float64)
         yield Series(name, labels, times, np.ones(count))
 
 

@@ -1,0 +1,261 @@
+"""The platform's Kubernetes objects during an incident, as an API server returns them (plain JSON)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from runbook.demo.incident import Incident, PodState
+from runbook.demo.moment import AS_OF, MOMENT, SESSION_START, identity
+from runbook.demo.workloads import BY_NAME, MEBI, WORKLOADS, Workload
+
+NAMESPACE = "cryptofunk"
+PART_OF = "cryptofunk-trading-system"
+Object = dict[str, Any]
+CREATED = SESSION_START - timedelta(days=41)
+STARTED = SESSION_START - timedelta(minutes=4)
+
+
+def every(incident: Incident) -> dict[str, list[Object]]:
+    """All objects, by resource name ("pods", "deployments", …; "pods.metrics.k8s.io" for usage)."""
+    states = {state.workload: state for state in incident.pods}
+    objects: dict[str, list[Object]] = {
+        "namespaces": [_object("v1", "Namespace", NAMESPACE, CREATED, {}, namespaced=False)],
+        "pods": [], "services": [], "deployments": [], "replicasets": [], "statefulsets": [],
+        "pods.metrics.k8s.io": [], "events": [], "configmaps": [_configuration(incident)],
+        "persistentvolumeclaims": [_claim()],
+    }  # fmt: skip
+    for number, workload in enumerate(WORKLOADS):
+        state = states.get(workload.name, PodState(workload.name))
+        objects["pods"].append(_pod(workload, state, number))
+        objects["deployments"].append(_deployment(workload, state))
+        objects["replicasets"].append(_replica_set(workload, state))
+        if workload.service:
+            objects["services"].append(_service(workload, number))
+        if state.ready:
+            objects["pods.metrics.k8s.io"].append(_usage(workload))
+    objects["events"] = _events(incident)
+    return objects
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _object(
+    version: str,
+    kind: str,
+    name: str,
+    created: datetime,
+    labels: dict[str, str],
+    *,
+    namespaced: bool = True,
+    **parts: Any,
+) -> Object:
+    metadata = {
+        "name": name,
+        **({"namespace": NAMESPACE} if namespaced else {}),
+        "uid": str(identity(kind, name)),
+        "resourceVersion": str(410_000 + identity(kind, name).int % 9_000),
+        "creationTimestamp": stamp(created),
+        **({"labels": labels} if labels else {}),
+    }
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **parts}
+
+
+def labels(workload: Workload) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": workload.name,
+        "app.kubernetes.io/component": workload.component,
+        "app.kubernetes.io/part-of": PART_OF,
+    }
+
+
+def _container(workload: Workload) -> Object:
+    return {
+        "name": workload.name,
+        "image": workload.image_name,
+        "ports": [{"name": "main", "containerPort": workload.port, "protocol": "TCP"}],
+        "resources": {
+            "requests": {"cpu": f"{workload.cpu_request}m", "memory": _binary(workload.memory_request)},
+            "limits": {"cpu": _cores(workload.cpu_limit), "memory": _binary(workload.memory_limit)},
+        },
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+
+
+def _template(workload: Workload) -> Object:
+    return {"metadata": {"labels": labels(workload)}, "spec": {
+        "containers": [_container(workload)], "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
+        "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
+    }}  # fmt: skip
+
+
+def _pod(workload: Workload, state: PodState, number: int) -> Object:
+    owner = f"{workload.name}-{workload.replica_set_hash}"
+    changed = MOMENT + timedelta(minutes=state.minute)
+    pod = _object(
+        "v1", "Pod", workload.pod, STARTED, {**labels(workload), "pod-template-hash": workload.replica_set_hash},
+        spec={
+            **_template(workload)["spec"], "nodeName": f"node-{1 + number % 3}", "serviceAccountName": workload.name,
+            "serviceAccount": workload.name, "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority",
+        },
+        status={
+            "phase": "Running" if not state.waiting or state.restarts else "Pending",
+            "conditions": [
+                _condition(kind, kind in ("Initialized", "PodScheduled") or state.ready,
+                           STARTED if kind in ("Initialized", "PodScheduled") or state.ready else changed)
+                for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+            ],
+            "hostIP": f"10.0.0.{11 + number % 3}", "podIP": f"10.42.{number % 3}.{20 + number}",
+            "podIPs": [{"ip": f"10.42.{number % 3}.{20 + number}"}],
+            "startTime": stamp(STARTED), "qosClass": "Burstable",
+            "containerStatuses": [_container_status(workload, state, changed)],
+        },
+    )  # fmt: skip
+    pod["metadata"]["generateName"] = f"{owner}-"
+    pod["metadata"]["ownerReferences"] = [_owner("ReplicaSet", owner)]
+    return pod
+
+
+def _container_status(workload: Workload, state: PodState, changed: datetime) -> Object:
+    identifier = f"containerd://{identity('container', workload.name).hex * 2}"
+    last: Object = {}
+    if state.terminated:
+        last = {"terminated": {
+            "exitCode": state.exit_code, "reason": state.terminated, "startedAt": stamp(STARTED),
+            "finishedAt": stamp(changed), "containerID": identifier, **({"message": state.message} if state.message else {}),
+        }}  # fmt: skip
+    if state.waiting:
+        now: Object = {
+            "waiting": {"reason": state.waiting, "message": state.message or f"{state.waiting}: {workload.name}"}
+        }
+    else:
+        now = {"running": {"startedAt": stamp(changed + timedelta(seconds=3) if state.restarts else STARTED)}}
+    return {
+        "name": workload.name, "image": workload.image_name, "imageID": f"sha256:{identity('image', workload.name).hex * 2}",
+        "containerID": identifier, "ready": state.ready, "started": not state.waiting, "restartCount": state.restarts,
+        "state": now, "lastState": last,
+    }  # fmt: skip
+
+
+def _deployment(workload: Workload, state: PodState) -> Object:
+    ready = int(state.ready)
+    changed = STARTED if state.ready else MOMENT + timedelta(minutes=state.minute)
+    return _object(
+        "apps/v1", "Deployment", workload.name, CREATED, labels(workload),
+        spec={
+            "replicas": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": workload.name}},
+            "template": _template(workload), "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+        },
+        status={
+            "observedGeneration": 7, "replicas": 1, "updatedReplicas": 1,
+            **({"readyReplicas": 1, "availableReplicas": 1} if ready else {"unavailableReplicas": 1}),
+            "conditions": [
+                {**_condition("Available", bool(ready), changed), "lastUpdateTime": stamp(changed),
+                 "reason": "MinimumReplicasAvailable" if ready else "MinimumReplicasUnavailable"},
+                {**_condition("Progressing", True, STARTED), "lastUpdateTime": stamp(STARTED),
+                 "reason": "NewReplicaSetAvailable"},
+            ],
+        },
+    ) | {"metadata": _with_revision(workload)}  # fmt: skip
+
+
+def _with_revision(workload: Workload) -> Object:
+    metadata: Object = _object("apps/v1", "Deployment", workload.name, CREATED, labels(workload))["metadata"]
+    return {**metadata, "generation": 7, "annotations": {"deployment.kubernetes.io/revision": "7"}}
+
+
+def _replica_set(workload: Workload, state: PodState) -> Object:
+    name = f"{workload.name}-{workload.replica_set_hash}"
+    marks = {**labels(workload), "pod-template-hash": workload.replica_set_hash}
+    item = _object(
+        "apps/v1", "ReplicaSet", name, STARTED, marks,
+        spec={"replicas": 1, "selector": {"matchLabels": marks}, "template": _template(workload)},
+        status={"replicas": 1, "fullyLabeledReplicas": 1, "observedGeneration": 1,
+                **({"readyReplicas": 1, "availableReplicas": 1} if state.ready else {})},
+    )  # fmt: skip
+    item["metadata"]["ownerReferences"] = [_owner("Deployment", workload.name)]
+    item["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "7"}
+    return item
+
+
+def _service(workload: Workload, number: int) -> Object:
+    ports = [{"name": "main", "port": 80 if workload.name == "api" else workload.port, "protocol": "TCP",
+              "targetPort": workload.port}]  # fmt: skip
+    if workload.name == "nats":
+        ports.append({"name": "monitor", "port": 8222, "protocol": "TCP", "targetPort": 8222})
+    selector = {"app.kubernetes.io/name": workload.name}
+    spec = {"ports": ports, "selector": selector, "clusterIP": f"10.43.0.{20 + number}", "type": "ClusterIP",
+            "sessionAffinity": "None"}  # fmt: skip
+    return _object("v1", "Service", workload.service, CREATED, labels(workload), spec=spec, status={"loadBalancer": {}})
+
+
+def _claim() -> Object:
+    size = {"storage": "50Gi"}
+    return _object(
+        "v1", "PersistentVolumeClaim", "postgres-pvc", CREATED, labels(BY_NAME["postgres"]),
+        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "storageClassName": "standard",
+              "volumeMode": "Filesystem", "volumeName": f"pvc-{identity('volume', 'postgres')}"},
+        status={"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": size},
+    )  # fmt: skip
+
+
+def _configuration(incident: Incident) -> Object:
+    limits = incident.limits
+    text = (
+        f"trading:\n  initial_capital: 10000\n  max_positions: {limits.max_positions}\n"
+        f"risk:\n  max_position_size: {limits.max_position_size}\n  max_daily_loss: {limits.max_daily_loss}\n"
+        f"  max_drawdown: {limits.max_drawdown}\n  default_stop_loss: 0.02\n  default_take_profit: 0.05\n"
+        "  min_confidence: 0.7\n"
+    )
+    marks = {"app.kubernetes.io/part-of": PART_OF}
+    return _object("v1", "ConfigMap", "cryptofunk-config", CREATED, marks, data={"config.yaml": text})
+
+
+def _usage(workload: Workload) -> Object:
+    usage = {"cpu": f"{workload.cpu_used * 1_000_000}n", "memory": f"{workload.memory_used * MEBI // 1024}Ki"}
+    return _object(
+        "metrics.k8s.io/v1beta1", "PodMetrics", workload.pod, AS_OF, labels(workload), timestamp=stamp(AS_OF),
+        window="15s", containers=[{"name": workload.name, "usage": usage}],
+    )  # fmt: skip
+
+
+def _events(incident: Incident) -> list[Object]:
+    items = []
+    for number, event in enumerate(incident.events):
+        workload = BY_NAME[event.workload]
+        name = workload.pod if event.kind == "Pod" else workload.name
+        when = stamp(MOMENT + timedelta(minutes=event.minute))
+        items.append(
+            _object(
+                "v1", "Event", f"{name}.{identity('event', number).hex[:16]}", MOMENT + timedelta(minutes=event.minute), {},
+                involvedObject={"kind": event.kind, "namespace": NAMESPACE, "name": name,
+                                "apiVersion": "v1" if event.kind == "Pod" else "apps/v1",
+                                "uid": str(identity(event.kind, name))},
+                reason=event.reason, message=event.message, type=event.type, count=event.count,
+                firstTimestamp=when, lastTimestamp=when, source={"component": "kubelet"},
+                reportingComponent="kubelet", reportingInstance="node-1",
+            )
+        )  # fmt: skip
+    return items
+
+
+def _owner(kind: str, name: str) -> Object:
+    return {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": str(identity(kind, name)),
+            "controller": True, "blockOwnerDeletion": True}  # fmt: skip
+
+
+def _condition(kind: str, holds: bool, since: datetime) -> Object:
+    return {"type": kind, "status": "True" if holds else "False", "lastTransitionTime": stamp(since)}
+
+
+def _binary(mebibytes: int) -> str:
+    return f"{mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f"{mebibytes}Mi"
+
+
+def _cores(millicores: int) -> str:
+    return str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m"
