@@ -375,3 +375,17 @@ def test_the_supervisor_can_be_told_to_stop(folder: Path) -> None:
         with embedded.start(folder) as again:
             assert answers(again.url())
     assert not answers(server.url())
+
+
+def test_a_template_is_filled_once(template_database: Callable[..., str], database: Callable[..., str]) -> None:
+    filled: list[str] = []
+
+    def fill(address: str) -> None:
+        filled.append(address)
+        with psycopg.connect(address) as connection:
+            connection.execute("CREATE TABLE filled AS SELECT 7 AS seven")
+
+    names = {template_database("template_filled_once", fill) for _ in range(2)}
+    assert names == {"template_filled_once"}
+    assert len(filled) == 1
+    assert value(database(names.pop()), "SELECT seven FROM filled") == 7
