@@ -115,6 +115,147 @@ def config_changes(database: Database, window: Window) -> Finding:
     )  # fmt: skip
 
 
+def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -> Finding:
+    """Pods: readiness, restarts, what they wait for and how they last ended, of an app, a component or all."""
+    frame = cluster.pods(app or None, component or None).frame
+    name, whose = ".".join(part for part in ("platform.pods", app or component) if part), app or component
+    if frame.empty and not whose:
+        return Finding(name, Status.UNKNOWN, "Pods: the namespace holds none",
+                       "Is KUBE_NAMESPACE right, and may this role list pods?", {"total": 0})  # fmt: skip
+    if frame.empty:
+        return Finding(name, Status.CRITICAL, f"There is no pod of {whose}",
+                       "Not deployed, or scaled to 0: nothing of it runs.", {"total": 0, "not_ready": whose})  # fmt: skip
+    # A pod that has finished its work (a job's) is not one that is down.
+    running = frame[frame["phase"] != "Succeeded"]
+    down = running[~running["ready"].astype(bool)]
+    ended = frame[frame["last_exit_at"].between(pd.Timestamp(window.start), pd.Timestamp(window.as_of))]
+    killed = ended[ended["last_exit"] == "OOMKilled"]
+    shown = pd.DataFrame({
+        "pod": frame["name"], "ready": ["yes" if one else "NO" for one in frame["ready"]], "phase": frame["phase"],
+        "restarts": frame["restarts"], "waits for": frame["waiting"],
+        "last ended by": [_ended(*pair) for pair in zip(frame["last_exit"], frame["last_exit_code"], strict=True)],
+        "ended at": frame["last_exit_at"], "started": frame["started_at"],
+    })  # fmt: skip
+    order = frame["ready"].astype(int) * 1_000_000 - frame["restarts"].clip(upper=999_999)
+    shown = shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    title = (
+        f"{len(down)} of {len(running)} pods {'is' if len(down) == 1 else 'are'} not ready: {names(_apps(down))}"
+        if len(down)
+        else f"{'The only pod is' if len(running) == 1 else f'All {len(running)} pods are'} ready"
+    )
+    title += f" ({whose})" if whose and not len(down) else ""
+    title += f"; restarted in the window: {names(_apps(ended))}" if len(ended) else ""
+    reasons = [f"{app} waits: {why}" for app, why in zip(frame["app"], frame["waiting"], strict=True) if why]
+    reasons += [
+        f"{row.app} ended {moment(row.last_exit_at)} by {_ended(row.last_exit, row.last_exit_code)}"
+        for row in ended.itertuples()
+    ]
+    return Finding(
+        name,
+        Status.CRITICAL if len(down) else Status.WARNING if len(ended) else Status.OK,
+        title,
+        ("; ".join(reasons[:6]) + ".") if reasons else "",
+        {
+            "total": len(frame),
+            "not_ready": ", ".join(_apps(down)),
+            "restarted": ", ".join(_apps(ended)),
+            "oom_killed": ", ".join(_apps(killed)),
+            "waiting": ", ".join(sorted({str(one) for one in frame["waiting"] if one})),
+            "restarts": int(frame["restarts"].sum()),
+            "last_exit_at": ended["last_exit_at"].max() if len(ended) else None,
+        },
+        (Table(f"Pods{' of ' + whose if whose else ''}, those in trouble first", shown,
+               {"restarts": "", "ended at": "time", "started": "time"}),),
+        series={"pods": frame},
+    )  # fmt: skip
+
+
+def events(cluster: Cluster, window: Window, app: str = "") -> Finding:
+    """Warning events: what Kubernetes warned of in the window, grouped, those that happened most often first."""
+    frame = cluster.events(window.start).frame
+    frame = frame[(frame["type"] == "Warning") & (frame["time"] <= window.as_of)]
+    if app:
+        kinds = frame["object"].str.split("/", n=1)
+        frame = frame[[pair[-1] == app or pair[-1].startswith(f"{app}-") for pair in kinds]]
+    name = f"platform.events.{app}" if app else "platform.events"
+    about = f" about {app}" if app else ""
+    if frame.empty:
+        return Finding(name, Status.OK, f"Kubernetes holds no warning event{about} of the window",
+                       "It keeps events for an hour by default: older ones may be gone.", {"count": 0, "reasons": ""})  # fmt: skip
+    keyed = frame.assign(message=[_VARIABLE.sub("#", str(one))[:200] for one in frame["message"]])
+    grouped = (
+        keyed.groupby(["reason", "object", "message"], as_index=False, sort=False)
+        .agg(count=("count", "sum"), last=("time", "max"))
+        .sort_values(["count", "last"], ascending=False, ignore_index=True)
+        .head(PATTERNS_MAX)
+    )
+    worst = grouped.iloc[0]
+    reasons = list(dict.fromkeys(map(str, grouped["reason"])))
+    return Finding(
+        name,
+        Status.WARNING,
+        f"Kubernetes warned{about} {int(frame['count'].sum()):,} times: {names(reasons)}",
+        f"Most often about {worst['object']}: {worst['message']}",
+        {"count": int(frame["count"].sum()), "reasons": ", ".join(reasons), "objects": ", ".join(dict.fromkeys(map(str, grouped["object"])))},
+        (Table("Warning events (# stands for what varies)", grouped, {"count": "", "last": "time"}),),
+    )  # fmt: skip
+
+
+def rollouts(cluster: Cluster, window: Window) -> Finding:
+    """Rollouts: deployments that were rolled out, and pods that restarted, within the window."""
+    deployments, running = cluster.deployments().frame, cluster.pods().frame
+    if deployments.empty:
+        return Finding("platform.rollouts", Status.UNKNOWN, "Rollouts: the namespace holds no deployment",
+                       "Is KUBE_NAMESPACE right, and may this role list deployments?")  # fmt: skip
+    span = (pd.Timestamp(window.start), pd.Timestamp(window.as_of))
+    rolled = deployments[deployments["progressed_at"].between(*span)].sort_values("progressed_at", ascending=False)
+    ended = running[running["last_exit_at"].between(*span)].sort_values("last_exit_at", ascending=False)
+    stuck = deployments[(deployments["unavailable"] > 0) | (deployments["updated"] < deployments["desired"])]
+    rows = [
+        {"at": row.progressed_at, "deployment": row.name, "what": f"rolled out, revision {row.revision or 'unknown'}",
+         "image": row.image, "ready": f"{row.ready} of {row.desired}"}
+        for row in rolled.itertuples(index=False)
+    ] + [
+        {"at": row.last_exit_at, "deployment": row.app, "what": f"restarted ({row.restarts}×), ended by {_ended(row.last_exit, row.last_exit_code)}",
+         "image": row.image, "ready": "yes" if row.ready else "NO"}
+        for row in ended.itertuples(index=False)
+    ]  # fmt: skip
+    figures = {
+        "rolled_out": ", ".join(map(str, rolled["name"])),
+        "last_rollout": str(rolled["name"].iloc[0]) if len(rolled) else "",
+        "last_rollout_at": rolled["progressed_at"].iloc[0] if len(rolled) else None,
+        "last_image": str(rolled["image"].iloc[0]) if len(rolled) else "",
+        "restarted": ", ".join(_apps(ended)),
+        "unavailable": ", ".join(map(str, stuck["name"])),
+    }
+    if not rows:
+        return Finding("platform.rollouts", Status.WARNING if len(stuck) else Status.OK, "Nothing was rolled out and nothing restarted in the window",
+                       f"Not fully available: {names(list(map(str, stuck['name'])))}." if len(stuck) else "", figures)  # fmt: skip
+    parts = [f"rolled out: {names(list(map(str, rolled['name'])))}"] if len(rolled) else ["nothing was rolled out"]
+    parts += [f"restarted: {names(_apps(ended))}"] if len(ended) else []
+    title = "; ".join(parts)
+    table = pd.DataFrame(rows).sort_values("at", ascending=False, ignore_index=True)
+    return Finding(
+        "platform.rollouts",
+        Status.WARNING,
+        f"{title[0].upper()}{title[1:]} in the window",
+        "A rollout shortly before trouble is a suspect, not a proof."
+        + (f" Not fully available: {names(list(map(str, stuck['name'])))}." if len(stuck) else ""),
+        figures,
+        (Table("Rollouts and restarts, newest first", table, {"at": "time"}),),
+    )  # fmt: skip
+
+
+def _apps(frame: pd.DataFrame) -> list[str]:
+    """The apps of pod rows, each once; a pod without the label goes by its own name."""
+    return list(dict.fromkeys(str(app or name) for app, name in zip(frame["app"], frame["name"], strict=True)))
+
+
+def _ended(reason: object, code: object) -> str:
+    text = str(reason or "")
+    return f"{text} (exit code {code:.0f})" if text and isinstance(code, float) and code == code else text
+
+
 def _example(text: str, fields: dict[str, str]) -> str:
     shown = ", ".join(
         f"{name}={value}" for name, value in list(fields.items())[:6] if name not in ("error", "err", "stack")
