@@ -63,7 +63,9 @@ class Cluster:
         self.token = secrets.token_urlsafe(24)
         handler = type("Handler", (_Handler,), {"state": state, "token": self.token})
         self._server = _Server(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="Kubernetes double", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="Kubernetes double", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -161,7 +163,7 @@ def respond(state: State, request: Request) -> tuple[int, str, bytes]:
     """The answer as (code, content type, body). Raises Refusal."""
     if request.path in ("/healthz", "/livez", "/readyz"):
         return 200, "text/plain", b"ok"
-    if request.path == "/version":
+    if request.path.rstrip("/") == "/version":
         return _json(VERSION)
     if request.method == "POST" and request.path.endswith("/selfsubjectaccessreviews"):
         return _json(_review(state, request), 201)

@@ -33,6 +33,24 @@ def _drawdown_alert(value: str, firing: bool = True) -> AlertSpec:
     )
 
 
+def _also(name: str, start_minute: int, severity: str, component: str, expression: str, **labels: str) -> AlertSpec:
+    return AlertSpec(
+        name=name,
+        labels={"severity": severity, "component": component, "namespace": "cryptofunk", **labels},
+        annotations={"summary": f"{name} on {component}"},
+        expression=expression,
+        start_minute=start_minute,
+    )
+
+
+_CRITICAL_DRAWDOWN = _also("CriticalDrawdown", -1, "critical", "risk",
+                           "cryptofunk_current_drawdown > 0.9 * cryptofunk_max_drawdown_threshold")  # fmt: skip
+_TRIPPED = _also("CircuitBreakerTripped", 0, "critical", "circuit_breaker", "cryptofunk_circuit_breaker_status == 1",
+                 breaker_type="max_drawdown")  # fmt: skip
+_CROWDED = _also("TooManyOpenPositions", -60, "warning", "trading", "cryptofunk_open_positions > 3")
+_LARGE = _also("LargePositionValue", -205, "warning", "trading", "cryptofunk_position_value_by_symbol > 5000",
+               symbol="SOLUSDT")  # fmt: skip
+
 HEALTHY = Incident(
     name="healthy",
     title="Nothing is wrong: the alert has resolved, the drawdown is small",
@@ -79,6 +97,7 @@ FLASH_CRASH = Incident(
         Audit(-1922, "CONFIG_UPDATED", "risk.max_position_size 0.10 -> 0.25, trading.max_positions 3 -> 5",
               "config/risk", metadata={"risk.max_position_size": 0.25, "trading.max_positions": 5}),
     ),
+    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED, _CROWDED),
     stray_order=True,
 )  # fmt: skip
 
@@ -113,6 +132,7 @@ ROGUE_STRATEGY = Incident(
               "config/strategies/trend", user="deploy-bot",
               metadata={"strategies.trend.lookback_bars": 3, "strategies.trend.risk_override": True}),
     ),
+    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED, _LARGE),
 )  # fmt: skip
 
 BAD_METRIC = Incident(
@@ -144,6 +164,7 @@ BAD_METRIC = Incident(
         Audit(-6, "CONFIG_UPDATED", "rollout restart deployment/risk-agent", "deployment/risk-agent",
               metadata={"image": "cryptofunk/risk-agent:1.8.3"}),
     ),
+    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED),
 )  # fmt: skip
 
 INCIDENTS: dict[str, Incident] = {i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC)}

@@ -149,7 +149,18 @@ def _zerolog(time: datetime, level: str, message: str, fields: Mapping[str, obje
 
 
 def _filled(fields: Mapping[str, object], facts: Mapping[str, object]) -> dict[str, object]:
-    return {k: v.format_map(facts) if isinstance(v, str) else v for k, v in fields.items()}
+    return {name: _value(value, facts) for name, value in fields.items()}
+
+
+def _value(value: object, facts: Mapping[str, object]) -> object:
+    """The value with its names filled in; a text that was one name only becomes the number it stands for."""
+    if not isinstance(value, str) or "{" not in value:
+        return value
+    text = value.format_map(facts)
+    try:
+        return json.loads(text) if value.startswith("{") and value.endswith("}") else text
+    except ValueError:
+        return text
 
 
 def _plain(workload: Workload, time: datetime, count: int) -> str:

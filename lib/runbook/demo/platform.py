@@ -12,16 +12,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from runbook import embedded, settings
-from runbook.demo import alerts, database, health, incidents, logs, objects, prometheus
+from runbook.demo import alertmanager as alerting
+from runbook.demo import alerts, database, health, incidents, logs, metrics, objects, prometheus
 from runbook.demo.cluster import Cluster, State
 from runbook.demo.moment import AS_OF, MOMENT, SEED
+from runbook.demo.processes import Serving
+from runbook.demo.series import Series
 from runbook.demo.simulation import Simulation, simulate
 from runbook.demo.workloads import WORKLOADS
 
@@ -42,6 +48,8 @@ class Platform:
             "RUNBOOK_STARTS_AT": _iso(MOMENT),
         }
         self._closing = ExitStack()
+        self._prometheus: Serving | None = None
+        self._cluster: Cluster | None = None
 
     @classmethod
     def start(
@@ -58,11 +66,14 @@ class Platform:
         """The platform of `incident`, started. Raises DemoError or EmbeddedError when a part cannot start."""
         platform = cls(incident, schema, seed, folder or default_folder())
         try:
+            platform._remove_orphans()
             platform._start_database()
             if metrics:
                 platform._start_metrics()
             if cluster:
                 platform._start_cluster()
+            if alertmanager:
+                platform._start_alertmanager()
         except BaseException:
             platform.stop()
             raise
@@ -101,15 +112,36 @@ class Platform:
         self._closing.callback(database.drop, self._server, self._database)
         self.environment["DATABASE_URL"] = database.reader_url(self._server, self._database)
 
+    def replace_metrics(self, change: Callable[[Iterator[Series]], Iterator[Series]]) -> None:
+        """Serve the series that `change` makes of the incident's from a new Prometheus; tests make worlds with it.
+
+        Nothing happens where the platform has no Prometheus of its own.
+        """
+        if self._prometheus is None:
+            return
+        place = self._place("metrics")
+        made = prometheus.make_blocks(place, change(metrics.every(self.simulation)))
+        self._prometheus.stop()
+        self._serve_metrics(made)
+
+    @property
+    def cluster_state(self) -> State | None:
+        """What the Kubernetes double serves; tests change it under its lock. None without the double."""
+        return self._cluster.state if self._cluster else None
+
     def _start_metrics(self) -> None:
         """A real Prometheus; else the recorded evidence of this incident; else metrics are not configured."""
         if prometheus.is_installed():
-            kept = prometheus.blocks(self.folder / "metrics", self.incident.name, self.seed, lambda: self.simulation)
-            serving = prometheus.start(self._place("prometheus"), kept)
-            self._closing.callback(serving.stop)
-            self.environment["PROMETHEUS_URL"] = serving.url
+            self._serve_metrics(
+                prometheus.blocks(self.folder / "metrics", self.incident.name, self.seed, lambda: self.simulation)
+            )
         elif folder := prometheus.recorded(self.incident.name):
             self.environment["PROMETHEUS_URL"] = f"recorded:{folder}"
+
+    def _serve_metrics(self, blocks: Path) -> None:
+        self._prometheus = prometheus.start(self._place("prometheus"), blocks)
+        self._closing.callback(self._prometheus.stop)
+        self.environment["PROMETHEUS_URL"] = self._prometheus.url
 
     def _start_cluster(self) -> None:
         simulation, states = self.simulation, {s.workload: s for s in self.incident.pods if s.terminated}
@@ -119,9 +151,23 @@ class Platform:
             if workload.name in states
         }
         state = State(objects.every(self.incident), logs.every(simulation), previous, health.proxies(simulation))
-        self.cluster = Cluster(state)
-        self._closing.callback(self.cluster.stop)
-        self.environment["KUBECONFIG"] = str(self.cluster.write_kubeconfig(self._place("cluster") / "kubeconfig"))
+        self._cluster = Cluster(state)
+        self._closing.callback(self._cluster.stop)
+        self.environment["KUBECONFIG"] = str(self._cluster.write_kubeconfig(self._place("cluster") / "kubeconfig"))
+
+    def _start_alertmanager(self) -> None:
+        """A real Alertmanager; where none is installed it is not configured, and the report says so."""
+        if command := alerting.program():
+            serving = alerting.start(self._place("alertmanager"), command, self.simulation)
+            self._closing.callback(serving.stop)
+            self.environment["ALERTMANAGER_URL"] = serving.url
+
+    def _remove_orphans(self) -> None:
+        """Remove the working folders of platforms whose process was killed."""
+        for place in self.folder.glob("run-*"):
+            owner = place.name.split("-")[1]
+            if owner.isdigit() and not psutil.pid_exists(int(owner)):
+                shutil.rmtree(place, ignore_errors=True)
 
     def _place(self, name: str) -> Path:
         """A new working folder of this platform, removed when it stops."""

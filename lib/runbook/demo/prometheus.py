@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 
 from runbook.demo import metrics
 from runbook.demo.processes import Serving, serve
 from runbook.demo.rules import rules_file
-from runbook.demo.series import openmetrics
+from runbook.demo.series import Series, openmetrics
 from runbook.demo.simulation import Simulation, version
 from runbook.errors import DemoError
 
@@ -39,16 +39,25 @@ def blocks(folder: Path, incident: str, seed: int, simulate: Callable[[], Simula
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="making-") as place:
-        text, made = Path(place) / "metrics.txt", Path(place) / "blocks"
-        with text.open("w") as output:
-            output.writelines(openmetrics(metrics.every(simulate())))
-        backfill(text, made)
+        made = make_blocks(Path(place), metrics.every(simulate()))
         try:
             made.rename(target)
         except OSError:
             if not target.is_dir():  # else another process was as fast
                 raise
     return target
+
+
+def make_blocks(place: Path, series: Iterable[Series]) -> Path:
+    """A folder in `place` with the series as TSDB blocks; none of them where there are no series."""
+    text, made = place / "metrics.txt", place / "blocks"
+    with text.open("w") as output:
+        output.writelines(openmetrics(series))
+    made.mkdir()
+    if text.stat().st_size > len("# EOF\n"):
+        backfill(text, made)
+    text.unlink()
+    return made
 
 
 def backfill(text: Path, target: Path) -> None:

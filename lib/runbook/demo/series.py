@@ -77,7 +77,7 @@ class Recorder:
         rate = self._rate(name, labels, per_minute, times)
         steps = np.diff(times, prepend=times[0]) / MINUTE
         grown = self._rng.poisson(rate * steps) if whole else rate * steps * self._rng.normal(1, 0.05, times.shape)
-        yield Series(name, labels, times, start + np.cumsum(np.maximum(grown, 0)))
+        yield Series(name, labels, times, start + np.cumsum(np.maximum(grown, 0.0)))
 
     def histogram(
         self, name: str, per_minute: float, typical: float, bounds: Sequence[float],
