@@ -80,6 +80,14 @@ class Finding:
     def is_known(self) -> bool:
         return self.status.is_known
 
+    @property
+    def frame(self) -> pd.DataFrame | None:
+        """The rows of its first table; None where it has none."""
+        return self.tables[0].frame if self.tables else None
+
+    def _ipython_display_(self) -> None:
+        """Shows nothing: the session has shown it, and a notebook's last line would show it again."""
+
     def to_json(self) -> dict[str, Any]:
         """The finding as JSON-ready data, without tables and series; figures are finite numbers, text or null."""
         return {
@@ -144,6 +152,9 @@ class Outcome:
     sources: tuple[SourceState, ...]
     starts_at: str
     as_of: str
+
+    def _ipython_display_(self) -> None:
+        """Shows nothing: the session has shown it."""
 
     @property
     def is_degraded(self) -> bool:

@@ -170,19 +170,19 @@ class Runbook:
         items = self._outcome.verdict.actions
         _show({"text/plain": "\n".join(f"{a.title}: {a.command}" for a in items), "text/html": tables.actions(items)})
 
-    def sql(self, statement: str, **parameters: Any) -> pd.DataFrame:
-        """Rows of one read-only SQL statement (%(name)s placeholders), at most 1,000; shown and recorded."""
+    def sql(self, statement: str, **parameters: Any) -> Finding:
+        """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, its rows in `.frame`."""
         return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters))
 
-    def promql(self, expression: str, *, instant: bool = False) -> pd.DataFrame:
-        """A PromQL expression over the window (or at as_of, with `instant`); shown and recorded."""
+    def promql(self, expression: str, *, instant: bool = False) -> Finding:
+        """A PromQL expression over the window (or at as_of, with `instant`); shown, recorded, its rows in `.frame`."""
         metrics: Metrics = self._sources["metrics"]
         if instant:
             return self._dig("PromQL", lambda: metrics.instant(expression, self.window.as_of))
         return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of))
 
-    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> pd.DataFrame:
-        """The last log lines of a deployment's pods within the window (or its last `minutes`); shown and recorded."""
+    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding:
+        """The last log lines of a deployment's pods within the window (or its last `minutes`); shown, recorded, in `.frame`."""
         start = self.window.as_of - timedelta(minutes=minutes) if minutes else self.window.start
         return self._dig("Logs", lambda: self._sources["cluster"].logs(deployment, start, self.window.as_of, tail=tail))
 
@@ -208,19 +208,18 @@ class Runbook:
         names = list(inspect.signature(function).parameters)[taken:]
         return {name: self._given[name] for name in names if name in self._given} | dict(arguments)
 
-    def _dig(self, kind: str, ask: Callable[[], Answer]) -> pd.DataFrame:
+    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding:
         with collecting() as answers:
             try:
                 frame = ask().frame
-                title = f"{kind}: {len(frame):,} rows" + (
-                    " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
-                )
+                cut = " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
+                title = f"{kind}: {len(frame):,} {'row' if len(frame) == 1 else 'rows'}{cut}"
                 found = Finding("digging", Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
             except SourceError as error:
-                frame, found = pd.DataFrame(), Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))
+                found = Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))
         found = found.with_answers(tuple(answers))
         _show({"text/plain": found.title, "text/html": tables.finding(found)})
-        return frame
+        return found
 
     def _honest(self, verdict: Verdict) -> Verdict:
         """`verdict`, never "ok" while something it should rest on is unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from html import escape
@@ -15,6 +16,7 @@ from runbook.sources.evidence import Answer
 
 ROWS_SHOWN = 50
 _CELL_MAX = 300
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|USDT|ms|s|min|h|d|B|[KMGT]iB)(?:\W|$))")
 _WORDS = {
     Status.OK: "✓ ok",
     Status.WARNING: "▲ warning",
@@ -29,7 +31,7 @@ def render(table: Table) -> str:
     """One table as HTML: caption, header with units, at most 50 rows, and how many were left out."""
     frame = table.frame
     shown = frame.head(ROWS_SHOWN)
-    numeric = {name for name in frame.columns if table.units.get(name) not in (None, "time")}
+    numeric = {name for name in frame.columns if table.units.get(name) is not None}
     header = "".join(
         f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name))}</th>"
         for name in frame.columns
@@ -99,12 +101,17 @@ def moment(value: datetime | None) -> str:
 
 def finding(result: Finding) -> str:
     """A finding as HTML: status in words, title, detail, tables, and how it was found, folded."""
-    detail = "".join(f"<p class='rb-detail'>{escape(line)}</p>" for line in result.detail.split("\n") if line.strip())
+    detail = "".join(f"<p class='rb-detail'>{prose(line)}</p>" for line in result.detail.split("\n") if line.strip())
     return (
         f"<div class='rb-finding rb-{result.status}'><p class='rb-title'>{status(result.status)} "
-        f"<strong>{escape(result.title)}</strong></p>{detail}"
+        f"<strong>{prose(result.title)}</strong></p>{detail}"
         f"{''.join(render(table) for table in result.tables)}{how(result.answers)}</div>"
     )
+
+
+def prose(text: str) -> str:
+    """`text` as HTML: escaped, a number and its unit kept on one line."""
+    return _UNITS.sub("\u00a0", escape(text))
 
 
 def status(value: Status) -> str:
@@ -183,7 +190,9 @@ def _cell(value: Any, unit: str | None, is_number: bool) -> str:
 
 def _shown(value: Any, unit: str | None) -> str:
     if unit == "time" or isinstance(value, datetime):
-        return moment(value) if value is None or isinstance(value, datetime) else str(value)
+        if value is None or pd.isna(value):
+            return "n/a"
+        return f"{value:%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
     if unit is not None:
         return amount(value, unit)
     if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):

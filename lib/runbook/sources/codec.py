@@ -50,6 +50,8 @@ def _kind(column: pd.Series[Any]) -> str:
 def _values(column: pd.Series[Any], kind: str) -> list[Any]:
     if kind == "time":
         return [None if pd.isna(value) else value.isoformat() for value in column]
+    if kind == "object":  # a missing text is null: as text, NaN would come back as the word
+        return [None if isinstance(value, float) and math.isnan(value) else _strict(value) for value in column.tolist()]
     return [_strict(value) for value in column.tolist()]
 
 

@@ -106,14 +106,15 @@ class Recording:
             if not entries:
                 raise NotRecorded(f"The recorded evidence has no answer of {source} to this question.")
             entry = entries.pop(0) if len(entries) > 1 else entries[0]
-        if entry["status"] != "ok":
-            kind = getattr(errors, str(entry.get("error")), SourceUnavailable)
-            raise kind(entry["reason"])
         try:
-            content = json.loads((self.folder / Path(entry["file"]).name).read_text(encoding="utf-8"))
-            return decode(content), entry
+            failure = None if entry["status"] == "ok" else str(entry["reason"])
+            if failure is None:
+                content = json.loads((self.folder / Path(entry["file"]).name).read_text(encoding="utf-8"))
+                return decode(content), entry
         except (OSError, ValueError, KeyError, TypeError):
             raise NotRecorded(f"The recorded answer {entry.get('id')} of {source} is missing or damaged.") from None
+        kind = getattr(errors, str(entry.get("error")), SourceUnavailable)
+        raise kind(failure)
 
 
 class Evidence:
@@ -155,6 +156,8 @@ class Evidence:
         failed = [answer for answer in answers if answer.status != "ok"]
         if source in self._away:
             return SourceState(source, "unknown", self._away[source])
+        if failed and len(failed) == len(answers):
+            return SourceState(source, "unknown", failed[0].reason)
         if failed:
             return SourceState(
                 source, "unknown", f"{len(failed)} of {len(answers)} questions failed: {failed[0].reason}"

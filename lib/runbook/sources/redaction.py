@@ -16,13 +16,14 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # credentials in an address: scheme://user:password@host
     (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*):([^\s@'\"]+)@"), rf"\1:{MASK}@"),
     (re.compile(r"(?i)(authorization\W{1,5}(?:bearer|basic)\s+|\bbearer\s+)[A-Za-z0-9._~+/=-]{6,}"), rf"\1{MASK}"),
-    # key=value, key: value and "key":"value", the key naming a secret
+    # key=value, key: value and "key":"value", the key naming a secret; quotes may be escaped (JSON within
+    # JSON), and a value that was cut off before its closing quote is hidden too.
     (
         re.compile(
-            r"(?i)(\b[\w-]*(?:passw(?:or)?d|secret|token|api[_-]?key|apikey|private[_-]?key|access[_-]?key|credential)s?\b"
-            r"\\?[\"']?\s*[=:]\s*)(\\?\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&}\"']+)"
+            r"(?i)((?:passw(?:or)?d|secret|token|api[_-]?key|apikey|private[_-]?key|access[_-]?key|credential)s?\b"
+            r"\\*[\"']?\s*[=:]\s*)(?:(\\*\")[^\n]*?((?<!\\)\2|(?=\n|\Z))|'[^'\n]*'|[^\s,;&}\"'\\]+)"
         ),
-        rf"\1{MASK}",
+        rf"\1\2{MASK}\3",
     ),
     (re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9/_-]+"), MASK),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MASK),
@@ -34,7 +35,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 _SUSPECT = re.compile(
     r"(?i)://|bearer|authorization|passw|secret|token|api[_-]?key|private|access|credential|eyJ|sk[-_]|pk[-_]|rk[-_]|gh[po]_|xox|AKIA"
 )
-_HARMLESS_COUNTS = re.compile(r"(?i)\btokens?(?:_used)?\\?[\"']?\s*[=:]\s*\d+\b")
+_HARMLESS_COUNTS = re.compile(r"(?i)tokens\\*[\"']?\s*[=:]\s*\d+")
 
 
 class Redactor:
