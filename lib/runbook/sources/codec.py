@@ -1,4 +1,7 @@
-"""Answers <-> JSON: DataFrames keep their column types, NaN and infinities survive."""
+"""Answers <-> JSON: DataFrames keep their column types, NaN and infinities survive.
+
+Times are whole microseconds since 1970, UTC.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def _kind(column: pd.Series[Any]) -> str:
 
 def _values(column: pd.Series[Any], kind: str) -> list[Any]:
     if kind == "time":
-        return [None if pd.isna(value) else value.isoformat() for value in column]
+        return [None if pd.isna(value) else value.value // 1000 for value in column]
     if kind == "object":  # a missing text is null: as text, NaN would come back as the word
         return [None if isinstance(value, float) and math.isnan(value) else _strict(value) for value in column.tolist()]
     return [_strict(value) for value in column.tolist()]
@@ -58,7 +61,8 @@ def _values(column: pd.Series[Any], kind: str) -> list[Any]:
 def _series(values: list[Any], kind: str) -> pd.Series[Any]:
     match kind:
         case "time":
-            return pd.Series(pd.to_datetime(values, utc=True, format="ISO8601"), dtype="datetime64[us, UTC]")
+            stamps = pd.array([pd.NaT if v is None else v for v in values], dtype="datetime64[us]")
+            return pd.Series(stamps).dt.tz_localize("UTC")
         case "number":
             return pd.Series([_SPECIAL.get(v, v) if isinstance(v, str) else v for v in values], dtype="float64")
         case "integer":

@@ -13,8 +13,9 @@ import pandas as pd
 MASK = "[redacted]"
 
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # credentials in an address: scheme://user:password@host
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@'\"]*):([^\s@'\"]+)@"), rf"\1:{MASK}@"),
+    # credentials in an address: scheme://user:password@host. Lengths are bounded, here and below, so that
+    # text made to slow the search down cannot.
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s:/@'\"]{0,200}):([^\s@'\"]{1,500})@"), rf"\1:{MASK}@"),
     (re.compile(r"(?i)(authorization\W{1,5}(?:bearer|basic)\s+|\bbearer\s+)[A-Za-z0-9._~+/=-]{6,}"), rf"\1{MASK}"),
     # key=value, key: value and "key":"value", the key naming a secret; quotes may be escaped (JSON within
     # JSON), and a value that was cut off before its closing quote is hidden too.
@@ -26,7 +27,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         rf"\1\2{MASK}\3",
     ),
     (re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9/_-]+"), MASK),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MASK),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,1000}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), MASK),
     (re.compile(r"\b(?:sk|pk|rk|ghp|gho|xox[abprs])[-_][A-Za-z0-9_-]{16,}"), MASK),
     (re.compile(r"\bAKIA[0-9A-Z]{16}\b"), MASK),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
@@ -72,7 +73,11 @@ class Redactor:
         textual = [name for name in frame.columns if frame[name].dtype == object or str(frame[name].dtype) == "str"]
         if not textual:
             return frame
-        return frame.assign(**{name: [self(value) for value in frame[name]] for name in textual})
+        masked = {
+            name: pd.Series([self(value) for value in frame[name].tolist()], index=frame.index, dtype="object")
+            for name in textual
+        }
+        return frame.assign(**masked)
 
 
 def _masked(replacement: str, match: re.Match[str]) -> str:
