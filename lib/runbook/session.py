@@ -38,7 +38,7 @@ from runbook.sources.metrics import Metrics
 
 Step = Callable[..., Finding]
 ChartOf = Callable[[Finding, Window], Chart | None]
-_AHEAD_THREADS = 8
+Ahead = Step | tuple[Step, Mapping[str, Any]]
 
 
 class Runbook:
@@ -119,11 +119,22 @@ class Runbook:
         book._introduce()
         return book
 
-    def ask_ahead(self, *steps: Step) -> None:
-        """Starts steps that need no other finding, side by side; `check` then waits for what is already under way."""
-        pool = ThreadPoolExecutor(_AHEAD_THREADS, thread_name_prefix="ahead")
-        for step in steps:
-            self._ahead[step] = pool.submit(self._run, step, (), {})
+    def ask_ahead(self, *steps: Ahead, **named: Ahead) -> None:
+        """Starts steps side by side, so that slow sources cost their delay once; `check` then takes what is under way.
+
+        A step that builds on findings is given by the name its parameter for it has, after the ones
+        it needs: ask_ahead(session=sessions.latest, fills=drawdown.from_fills), from_fills having a
+        parameter `session`. A step with arguments is a pair: (platform.logs, {"app": "risk-agent"}).
+        """
+        pool = ThreadPoolExecutor(max(len(steps) + len(named), 1), thread_name_prefix="ahead")
+        begun: dict[str, Future[Finding]] = {}
+        for name, item in [*(("", step) for step in steps), *named.items()]:
+            step, arguments = item if isinstance(item, tuple) else (item, {})
+            needs = [begun[one] for one in _names_of(step) if one in begun]
+            future = pool.submit(self._run_after, step, needs, arguments)
+            self._ahead[_key(step, arguments)] = future
+            if name:
+                begun[name] = future
         pool.shutdown(wait=False)
 
     def check(self, step: Step, *needs: Finding, chart: ChartOf | Sequence[ChartOf] = (), **arguments: Any) -> Finding:
@@ -133,7 +144,7 @@ class Runbook:
         step's parameters named database, metrics, cluster, alerts, window or alert are filled in.
         A source that gives no answer makes the finding unknown; a bug is raised.
         """
-        future = self._ahead.pop(step, None) if not needs and not arguments else None
+        future = self._ahead.pop(_key(step, arguments), None)
         found = future.result() if future else self._run(step, needs, arguments)
         self.findings[found.id] = found
         show_finding(found)
@@ -190,6 +201,9 @@ class Runbook:
         """How each source that was asked behaved, and which were not needed."""
         return tuple(self.evidence.state(source.name) for source in self._sources.values())
 
+    def _run_after(self, step: Step, needs: Sequence[Future[Finding]], arguments: Mapping[str, Any]) -> Finding:
+        return self._run(step, [need.result() for need in needs], arguments)
+
     def _run(self, step: Step, needs: Sequence[Finding], arguments: Mapping[str, Any]) -> Finding:
         missing = [need for need in needs if not need.is_known]
         with collecting() as answers:
@@ -205,7 +219,7 @@ class Runbook:
         return found.with_answers(tuple(answers))
 
     def _fill(self, function: Callable[..., Any], arguments: Mapping[str, Any], taken: int = 1) -> dict[str, Any]:
-        names = list(inspect.signature(function).parameters)[taken:]
+        names = _names_of(function)[taken:]
         return {name: self._given[name] for name in names if name in self._given} | dict(arguments)
 
     def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding:
@@ -284,6 +298,14 @@ def show_chart(chart: Chart | None) -> None:
 def step_id(step: Step) -> str:
     """ "drawdown.from_fills" for the step runbook.steps.drawdown.from_fills."""
     return f"{step.__module__.rsplit('.', 1)[-1]}.{step.__name__}"
+
+
+def _names_of(step: Step) -> list[str]:
+    return list(inspect.signature(step).parameters)
+
+
+def _key(step: Step, arguments: Mapping[str, Any]) -> tuple[Step, str]:
+    return step, repr(sorted(arguments.items()))
 
 
 def _show(bundle: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -84,9 +84,9 @@ def from_fills(session: Finding, database: Database, window: Window) -> Finding:
         )
     closes = database.ask("market/closes", since=arguments["started_at"], **arguments).frame
     curve = _equity(fills, closes, session.figures["initial_capital"], session.figures["started_at"])
-    return _measured(
-        "drawdown.from_fills", "fills and candles", curve, limit_of(0.0, session.figures["max_drawdown_limit"])
-    )
+    limit = limit_of(0.0, session.figures["max_drawdown_limit"])
+    found = _measured("drawdown.from_fills", "fills and candles", curve, limit)
+    return replace(found, series={**found.series, "closes": closes})
 
 
 def from_performance(session: Finding, database: Database, window: Window) -> Finding:
@@ -136,14 +136,14 @@ def gauge(metrics: Metrics, window: Window) -> Finding:
     )
 
 
-def agreement(fills: Finding, performance: Finding, gauge_reading: Finding, threshold: float = 0.0) -> Finding:
+def agreement(fills: Finding, performance: Finding, gauge_now: Finding, threshold: float = 0.0) -> Finding:
     """Do the measures agree: fills, performance rows and gauge, and are they over the threshold."""
     measured = {
         "fills and candles": number(fills.figures["drawdown"]),
         "performance_metrics": number(performance.figures["drawdown"]),
-        "gauge": number(gauge_reading.figures["drawdown"]),
+        "gauge": number(gauge_now.figures["drawdown"]),
     }
-    limit = limit_of(threshold, gauge_reading.figures.get("threshold"))
+    limit = limit_of(threshold, gauge_now.figures.get("threshold"))
     apart = {name: value - measured["fills and candles"] for name, value in measured.items()}
     odd = [name for name, by in apart.items() if abs(by) > max(_AGREE_POINTS, 0.1 * measured["fills and candles"])]
     over = [name for name, value in measured.items() if value > limit]

@@ -12,7 +12,6 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
-from runbook.steps.drawdown import _grid
 from runbook.steps.sessions import number
 from runbook.tables import amount
 
@@ -52,7 +51,7 @@ def conditions(fills: Finding, database: Database, window: Window) -> Finding:
     )  # fmt: skip
 
 
-def cause(fills: Finding, conditions_found: Finding, session: Finding, database: Database, window: Window) -> Finding:
+def cause(fills: Finding, window: Window) -> Finding:
     """Market-wide or strategy-specific: how much of the loss the market explains, by beta and correlation.
 
     Beta is cov(portfolio, market) / var(market) of the returns between the points of the fall, the
@@ -60,9 +59,7 @@ def cause(fills: Finding, conditions_found: Finding, session: Finding, database:
     the loss is beta times the market's return over the fall.
     """
     since = fall_began(fills, window)
-    arguments = _grid(session, window)
-    closes = database.ask("market/closes", since=arguments["started_at"], **arguments).frame
-    portfolio, index = _aligned(fills.series["equity"], closes, since)
+    portfolio, index = _aligned(fills.series["equity"], fills.series["closes"], since)
     if len(index) < _POINTS_LEAST:
         return Finding("market.cause", Status.UNKNOWN, "Market-wide or strategy-specific: too few points to tell",
                        f"{len(index)} common points of portfolio and market since {since:%H:%M} UTC; at least {_POINTS_LEAST} are needed.")  # fmt: skip
