@@ -156,11 +156,13 @@ class Platform:
         self.environment["KUBECONFIG"] = str(self._cluster.write_kubeconfig(self._place("cluster") / "kubeconfig"))
 
     def _start_alertmanager(self) -> None:
-        """A real Alertmanager; where none is installed it is not configured, and the report says so."""
+        """A real Alertmanager; else the recorded evidence of this incident; else it is not configured."""
         if command := alerting.program():
             serving = alerting.start(self._place("alertmanager"), command, self.simulation)
             self._closing.callback(serving.stop)
             self.environment["ALERTMANAGER_URL"] = serving.url
+        elif folder := prometheus.recorded(self.incident.name):
+            self.environment["ALERTMANAGER_URL"] = f"recorded:{folder}"
 
     def _remove_orphans(self) -> None:
         """Remove the working folders of platforms whose process was killed."""

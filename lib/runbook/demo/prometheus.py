@@ -28,8 +28,13 @@ def is_installed() -> bool:
 
 def recorded(incident: str) -> Path | None:
     """The folder with the incident's recorded evidence that comes with the package, if there is one."""
-    folder = Path(str(resources.files("runbook.demo") / "recorded" / incident))
+    folder = recorded_folder(incident)
     return folder if folder.is_dir() else None
+
+
+def recorded_folder(incident: str) -> Path:
+    """Where the incident's recorded evidence belongs, whether or not it is there."""
+    return Path(str(resources.files("runbook.demo") / "recorded" / incident))
 
 
 def blocks(folder: Path, incident: str, seed: int, simulate: Callable[[], Simulation]) -> Path:
