@@ -79,6 +79,8 @@ def _build(
         fresh.execute((resources.files("runbook.demo") / "schema" / f"{schema}.sql").read_bytes())
         for table in rows:
             _load(fresh, table)
+        for statement in simulation.incident.statements:
+            fresh.execute(sql.SQL(statement))  # type: ignore[arg-type] # the incident's own text, no input
         fresh.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(READER)))
         fresh.execute("ANALYZE")
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from runbook.demo import heap
 from runbook.demo.cluster import Proxy
 from runbook.demo.simulation import Simulation
 from runbook.demo.workloads import WORKLOADS, Workload
@@ -29,6 +30,7 @@ def proxies(simulation: Simulation) -> dict[tuple[str, str, str], Proxy]:
             found[workload.name, port, path] = _health(workload, simulation)
         if serves or workload.name in ("orchestrator", "api"):
             found[workload.name, port, "/metrics"] = _metrics(workload)
+            found[workload.name, "6060", "/debug/pprof/heap"] = heap.proxy(workload, simulation.incident)
     return found
 
 

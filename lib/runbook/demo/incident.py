@@ -44,6 +44,8 @@ class Behaviour:
     stops: float = 1.0
     ignores_limits: bool = False
     reasons: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    """The only symbols it trades; empty: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,19 @@ class AgentState:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocation:
+    """Live memory that one call site of a Go program holds: bytes, objects, and the frames, innermost first.
+
+    A frame is (function, file:line).
+    """
+
+    workload: str
+    size_bytes: int
+    objects: int
+    frames: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """One incident: what happens, and `cause`, the answer a right report gives."""
 
@@ -173,5 +188,11 @@ class Incident:
     audits: tuple[Audit, ...] = ()
     agents: tuple[AgentState, ...] = ()
     also_firing: tuple[AlertSpec, ...] = ()
+    allocations: tuple[Allocation, ...] = ()
+    """What the heap profiles show beside the usual."""
+    volume: str = "50Gi"
+    """The size of the database's volume."""
+    statements: tuple[str, ...] = ()
+    """SQL that the database runs after the rows are loaded: bulk that it makes itself."""
     stray_order: bool = False
     """An order left open beside the stop losses: a restart would find it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runbook.demo import incidents_resources
 from runbook.demo.incident import (
     FOREVER,
     AlertSpec,
@@ -167,7 +168,7 @@ BAD_METRIC = Incident(
     also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED),
 )  # fmt: skip
 
-INCIDENTS: dict[str, Incident] = {i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC)}
+INCIDENTS: dict[str, Incident] = {i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC, *incidents_resources.INCIDENTS)}
 DEFAULT = FLASH_CRASH.name
 
 

@@ -12,6 +12,7 @@ from runbook.demo.agents import AGENTS
 from runbook.demo.decisions import halted_at
 from runbook.demo.market import NAMES, Floats
 from runbook.demo.moment import AS_OF, MOMENT
+from runbook.demo.patches import quantity
 from runbook.demo.rules import EARLIER_FIRINGS
 from runbook.demo.series import COARSE, FINE, Recorder, Series, spans
 from runbook.demo.simulation import Simulation
@@ -47,7 +48,7 @@ def every(simulation: Simulation) -> Iterator[Series]:
         _breakers(recorder, simulation),
         _services(recorder),
         _agents(recorder, simulation),
-        _stores(recorder),
+        _stores(recorder, simulation),
         chain.from_iterable(_pod(recorder, workload, simulation) for workload in WORKLOADS),
         _alerts(simulation),
     )
@@ -177,7 +178,7 @@ def _agents(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
         yield from recorder.counter("cryptofunk_voting_results_total", per_minute, {"decision": decision}, start=700)
 
 
-def _stores(recorder: Recorder) -> Iterator[Series]:
+def _stores(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
     yield from recorder.gauge("cryptofunk_database_connections_active", 3.2, noise=0.2)
     yield from recorder.gauge("cryptofunk_database_connections_idle", 6.8, noise=0.1)
     for kind, per_minute, typical in (("select", 110.0, 3.1), ("insert", 45.0, 4.4), ("update", 8.0, 3.7)):
@@ -192,7 +193,7 @@ def _stores(recorder: Recorder) -> Iterator[Series]:
     volume = {**NAMESPACE, "persistentvolumeclaim": "postgres-pvc"}
     used = 27.4e9 + (FINE - FINE[0]) * 2_600.0
     yield from recorder.gauge("kubelet_volume_stats_used_bytes", used, volume)
-    yield from recorder.gauge("kubelet_volume_stats_capacity_bytes", 50 * 1024**3, volume)
+    yield from recorder.gauge("kubelet_volume_stats_capacity_bytes", float(quantity(simulation.incident.volume)), volume)
 
 
 def _pod(recorder: Recorder, workload: Workload, simulation: Simulation) -> Iterator[Series]:

@@ -23,7 +23,7 @@ def every(incident: Incident) -> dict[str, list[Object]]:
         "namespaces": [_object("v1", "Namespace", NAMESPACE, CREATED, {}, namespaced=False)],
         "pods": [], "services": [], "deployments": [], "replicasets": [], "statefulsets": [],
         "pods.metrics.k8s.io": [], "events": [], "configmaps": [_configuration(incident)],
-        "persistentvolumeclaims": [_claim()],
+        "persistentvolumeclaims": [_claim(incident.volume)],
     }  # fmt: skip
     for number, workload in enumerate(WORKLOADS):
         state = states.get(workload.name, PodState(workload.name))
@@ -33,7 +33,7 @@ def every(incident: Incident) -> dict[str, list[Object]]:
         if workload.service:
             objects["services"].append(_service(workload, number))
         if state.ready:
-            objects["pods.metrics.k8s.io"].append(_usage(workload))
+            objects["pods.metrics.k8s.io"].append(_usage(workload, incident))
     objects["events"] = _events(incident)
     return objects
 
@@ -194,8 +194,8 @@ def _service(workload: Workload, number: int) -> Object:
     return _object("v1", "Service", workload.service, CREATED, labels(workload), spec=spec, status={"loadBalancer": {}})
 
 
-def _claim() -> Object:
-    size = {"storage": "50Gi"}
+def _claim(volume: str) -> Object:
+    size = {"storage": volume}
     return _object(
         "v1", "PersistentVolumeClaim", "postgres-pvc", CREATED, labels(BY_NAME["postgres"]),
         spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "storageClassName": "standard",
@@ -216,8 +216,14 @@ def _configuration(incident: Incident) -> Object:
     return _object("v1", "ConfigMap", "cryptofunk-config", CREATED, marks, data={"config.yaml": text})
 
 
-def _usage(workload: Workload) -> Object:
-    usage = {"cpu": f"{workload.cpu_used * 1_000_000}n", "memory": f"{workload.memory_used * MEBI // 1024}Ki"}
+def _usage(workload: Workload, incident: Incident) -> Object:
+    """What metrics-server says: the usual, or what an override that still holds makes of it."""
+    cores, size = workload.cpu_used / 1000, float(workload.memory_used * MEBI)
+    for override in incident.overrides:
+        if override.labels.get("pod") == workload.pod and override.value is not None and override.end_minute > 8:
+            cores = override.value / 60 if override.metric == "container_cpu_usage_seconds_total" else cores
+            size = override.value if override.metric == "container_memory_working_set_bytes" else size
+    usage = {"cpu": f"{cores * 1e9:.0f}n", "memory": f"{size / 1024:.0f}Ki"}
     return _object(
         "metrics.k8s.io/v1beta1", "PodMetrics", workload.pod, AS_OF, labels(workload), timestamp=stamp(AS_OF),
         window="15s", containers=[{"name": workload.name, "usage": usage}],

@@ -214,7 +214,7 @@ class Trader:
             since = opened(max(minute(MOMENT) + behaviour.start_minute, 0))
             mine = {p.symbol for p in self.open if p.agent == behaviour.agent and p.entry_at >= since}
             crowded = bool(mine)
-        free = [s for s in SYMBOLS if s.name not in mine]
+        free = [s for s in SYMBOLS if s.name not in mine and s.name in (behaviour.symbols or NAMES)]
         hold = int(self.rng.integers(behaviour.hold_minutes[0], behaviour.hold_minutes[1] + 1))
         draws = self.rng.random(6)
         if crowded or not free:
