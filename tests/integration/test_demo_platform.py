@@ -15,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from runbook.demo import worlds
+from runbook.demo import incidents, worlds
 from runbook.demo.database import SCHEMAS
 from runbook.demo.moment import AS_OF, MOMENT
 from runbook.demo.platform import Platform
@@ -150,6 +150,14 @@ def test_prometheus_answers_rates_quantiles_rules_and_earlier_firings(with_metri
     rules = httpx.get(f"{with_metrics.environment['PROMETHEUS_URL']}/api/v1/rules").json()["data"]["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
     assert "MaxDrawdownExceeded" in {rule["name"] for rule in rules}
+
+
+@needs_prometheus
+@pytest.mark.parametrize("name", incidents.INCIDENTS)
+def test_every_firing_alert_is_one_that_its_expression_gives(name: str, run_folder: Path) -> None:
+    with Platform.start(name, folder=run_folder, cluster=False, alertmanager=False) as platform:
+        for spec in (platform.incident.alert, *platform.incident.also_firing):
+            assert bool(ask(platform, spec.expression)) is spec.firing, spec.name
 
 
 @needs_alertmanager

@@ -80,7 +80,7 @@ def _build(
         for table in rows:
             _load(fresh, table)
         for statement in simulation.incident.statements:
-            fresh.execute(sql.SQL(statement))  # type: ignore[arg-type] # the incident's own text, no input
+            fresh.execute(sql.SQL(statement))  # the incident's own text, no input
         fresh.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}").format(sql.Identifier(READER)))
         fresh.execute("ANALYZE")
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")

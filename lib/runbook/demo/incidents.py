@@ -44,13 +44,15 @@ def _also(name: str, start_minute: int, severity: str, component: str, expressio
     )
 
 
-_CRITICAL_DRAWDOWN = _also("CriticalDrawdown", -1, "critical", "risk",
-                           "cryptofunk_current_drawdown > 0.9 * cryptofunk_max_drawdown_threshold")  # fmt: skip
+def _critical_drawdown(start_minute: int) -> AlertSpec:
+    expression = "cryptofunk_current_drawdown > 0.9 * cryptofunk_max_drawdown_threshold"
+    return _also("CriticalDrawdown", start_minute, "critical", "risk", expression)
+
+
 _TRIPPED = _also("CircuitBreakerTripped", 0, "critical", "circuit_breaker", "cryptofunk_circuit_breaker_status == 1",
                  breaker_type="max_drawdown")  # fmt: skip
-_CROWDED = _also("TooManyOpenPositions", -60, "warning", "trading", "cryptofunk_open_positions > 3")
-_LARGE = _also("LargePositionValue", -205, "warning", "trading", "cryptofunk_position_value_by_symbol > 5000",
-               symbol="SOLUSDT")  # fmt: skip
+_LARGE = _also("LargePositionValue", 2, "warning", "trading", "cryptofunk_position_value_by_symbol > 5000",
+               symbol="ETHUSDT")  # fmt: skip
 
 HEALTHY = Incident(
     name="healthy",
@@ -98,7 +100,7 @@ FLASH_CRASH = Incident(
         Audit(-1922, "CONFIG_UPDATED", "risk.max_position_size 0.10 -> 0.25, trading.max_positions 3 -> 5",
               "config/risk", metadata={"risk.max_position_size": 0.25, "trading.max_positions": 5}),
     ),
-    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED, _CROWDED),
+    also_firing=(_critical_drawdown(-2), _TRIPPED),
     stray_order=True,
 )  # fmt: skip
 
@@ -133,7 +135,7 @@ ROGUE_STRATEGY = Incident(
               "config/strategies/trend", user="deploy-bot",
               metadata={"strategies.trend.lookback_bars": 3, "strategies.trend.risk_override": True}),
     ),
-    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED, _LARGE),
+    also_firing=(_critical_drawdown(-19), _TRIPPED, _LARGE),
 )  # fmt: skip
 
 BAD_METRIC = Incident(
@@ -165,10 +167,12 @@ BAD_METRIC = Incident(
         Audit(-6, "CONFIG_UPDATED", "rollout restart deployment/risk-agent", "deployment/risk-agent",
               metadata={"image": "cryptofunk/risk-agent:1.8.3"}),
     ),
-    also_firing=(_CRITICAL_DRAWDOWN, _TRIPPED),
+    also_firing=(_critical_drawdown(-3), _TRIPPED),
 )  # fmt: skip
 
-INCIDENTS: dict[str, Incident] = {i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC, *incidents_resources.INCIDENTS)}
+INCIDENTS: dict[str, Incident] = {
+    i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC, *incidents_resources.INCIDENTS)
+}
 DEFAULT = FLASH_CRASH.name
 
 

@@ -224,9 +224,10 @@ def _alerts(simulation: Simulation) -> Iterator[Series]:
         earlier = [(MOMENT - timedelta(days=d), MOMENT - timedelta(days=d) + timedelta(minutes=m)) for d, m in firings]
         yield from spans("ALERTS", {"alertname": name, "alertstate": "firing", **labels}, earlier)
     for spec in (simulation.incident.alert, *simulation.incident.also_firing):
+        if not spec.firing:  # its expression never held: there is nothing that Prometheus would have kept
+            continue
         starts = MOMENT + timedelta(minutes=spec.start_minute)
-        ends = AS_OF if spec.firing else AS_OF - timedelta(minutes=2)
         waited = (starts - timedelta(minutes=2), starts - timedelta(minutes=1))
-        for state, times in (("pending", waited), ("firing", (starts, ends))):
+        for state, times in (("pending", waited), ("firing", (starts, AS_OF))):
             labels = {"alertname": spec.name, "alertstate": state, **spec.labels}
             yield from spans("ALERTS", labels, [times])
