@@ -66,6 +66,7 @@ def _looks(session: Session, market: Market, incident: Incident, rng: np.random.
     silent = {state.agent: state.silent_minutes for state in incident.agents}
     for number, agent in enumerate(AGENTS[:-1]):
         end = AS_OF - timedelta(minutes=silent.get(agent.name, 0.0))
+        end = min(end, session.outage_at or end)
         at = session.started_at + timedelta(seconds=17 + 41 * number)
         count = 0
         while at < end:

@@ -116,6 +116,15 @@ class PodState:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """A deployment rolled out at a minute: its next revision, with another image where one is named."""
+
+    workload: str
+    minute: float
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """A Kubernetes event about a workload's pod or deployment."""
 
@@ -194,5 +203,8 @@ class Incident:
     """The size of the database's volume."""
     statements: tuple[str, ...] = ()
     """SQL that the database runs after the rows are loaded: bulk that it makes itself."""
+    rollouts: tuple[Rollout, ...] = ()
+    outage: float | None = None
+    """Since which minute the orchestrator is down: no entries, exits, signals or performance rows after it."""
     stray_order: bool = False
     """An order left open beside the stop losses: a restart would find it."""

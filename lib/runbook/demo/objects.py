@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from runbook.demo.incident import Incident, PodState
+from runbook.demo.incident import Incident, PodState, Rollout
 from runbook.demo.moment import AS_OF, MOMENT, SESSION_START, identity
 from runbook.demo.workloads import BY_NAME, MEBI, WORKLOADS, Workload
 
@@ -19,6 +19,7 @@ STARTED = SESSION_START - timedelta(minutes=4)
 def every(incident: Incident) -> dict[str, list[Object]]:
     """All objects, by resource name ("pods", "deployments", …; "pods.metrics.k8s.io" for usage)."""
     states = {state.workload: state for state in incident.pods}
+    rolled = {rollout.workload: rollout for rollout in incident.rollouts}
     objects: dict[str, list[Object]] = {
         "namespaces": [_object("v1", "Namespace", NAMESPACE, CREATED, {}, namespaced=False)],
         "pods": [], "services": [], "deployments": [], "replicasets": [], "statefulsets": [],
@@ -27,8 +28,8 @@ def every(incident: Incident) -> dict[str, list[Object]]:
     }  # fmt: skip
     for number, workload in enumerate(WORKLOADS):
         state = states.get(workload.name, PodState(workload.name))
-        objects["pods"].append(_pod(workload, state, number))
-        objects["deployments"].append(_deployment(workload, state))
+        objects["pods"].append(_pod(workload, state, number, rolled.get(workload.name)))
+        objects["deployments"].append(_deployment(workload, state, rolled.get(workload.name)))
         objects["replicasets"].append(_replica_set(workload, state))
         if workload.service:
             objects["services"].append(_service(workload, number))
@@ -71,10 +72,10 @@ def labels(workload: Workload) -> dict[str, str]:
     }
 
 
-def _container(workload: Workload) -> Object:
+def _container(workload: Workload, rollout: Rollout | None = None) -> Object:
     return {
         "name": workload.name,
-        "image": workload.image_name,
+        "image": (rollout.image if rollout else "") or workload.image_name,
         "ports": [{"name": "main", "containerPort": workload.port, "protocol": "TCP"}],
         "resources": {
             "requests": {"cpu": f"{workload.cpu_request}m", "memory": _binary(workload.memory_request)},
@@ -86,20 +87,21 @@ def _container(workload: Workload) -> Object:
     }
 
 
-def _template(workload: Workload) -> Object:
+def _template(workload: Workload, rollout: Rollout | None = None) -> Object:
     return {"metadata": {"labels": labels(workload)}, "spec": {
-        "containers": [_container(workload)], "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
+        "containers": [_container(workload, rollout)], "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
         "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
     }}  # fmt: skip
 
 
-def _pod(workload: Workload, state: PodState, number: int) -> Object:
+def _pod(workload: Workload, state: PodState, number: int, rollout: Rollout | None) -> Object:
     owner = f"{workload.name}-{workload.replica_set_hash}"
     changed = MOMENT + timedelta(minutes=state.minute)
+    started = MOMENT + timedelta(minutes=rollout.minute) if rollout else STARTED
     pod = _object(
-        "v1", "Pod", workload.pod, STARTED, {**labels(workload), "pod-template-hash": workload.replica_set_hash},
+        "v1", "Pod", workload.pod, started, {**labels(workload), "pod-template-hash": workload.replica_set_hash},
         spec={
-            **_template(workload)["spec"], "nodeName": f"node-{1 + number % 3}", "serviceAccountName": workload.name,
+            **_template(workload, rollout)["spec"], "nodeName": f"node-{1 + number % 3}", "serviceAccountName": workload.name,
             "serviceAccount": workload.name, "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority",
         },
         status={
@@ -111,7 +113,7 @@ def _pod(workload: Workload, state: PodState, number: int) -> Object:
             ],
             "hostIP": f"10.0.0.{11 + number % 3}", "podIP": f"10.42.{number % 3}.{20 + number}",
             "podIPs": [{"ip": f"10.42.{number % 3}.{20 + number}"}],
-            "startTime": stamp(STARTED), "qosClass": "Burstable",
+            "startTime": stamp(started), "qosClass": "Burstable",
             "containerStatuses": [_container_status(workload, state, changed)],
         },
     )  # fmt: skip
@@ -141,14 +143,15 @@ def _container_status(workload: Workload, state: PodState, changed: datetime) ->
     }  # fmt: skip
 
 
-def _deployment(workload: Workload, state: PodState) -> Object:
+def _deployment(workload: Workload, state: PodState, rollout: Rollout | None) -> Object:
     ready = int(state.ready)
     changed = STARTED if state.ready else MOMENT + timedelta(minutes=state.minute)
+    rolled = MOMENT + timedelta(minutes=rollout.minute) if rollout else STARTED
     return _object(
         "apps/v1", "Deployment", workload.name, CREATED, labels(workload),
         spec={
             "replicas": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": workload.name}},
-            "template": _template(workload), "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "template": _template(workload, rollout), "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
         },
         status={
@@ -157,16 +160,16 @@ def _deployment(workload: Workload, state: PodState) -> Object:
             "conditions": [
                 {**_condition("Available", bool(ready), changed), "lastUpdateTime": stamp(changed),
                  "reason": "MinimumReplicasAvailable" if ready else "MinimumReplicasUnavailable"},
-                {**_condition("Progressing", True, STARTED), "lastUpdateTime": stamp(STARTED),
+                {**_condition("Progressing", True, rolled), "lastUpdateTime": stamp(rolled),
                  "reason": "NewReplicaSetAvailable"},
             ],
         },
-    ) | {"metadata": _with_revision(workload)}  # fmt: skip
+    ) | {"metadata": _with_revision(workload, rollout)}  # fmt: skip
 
 
-def _with_revision(workload: Workload) -> Object:
+def _with_revision(workload: Workload, rollout: Rollout | None) -> Object:
     metadata: Object = _object("apps/v1", "Deployment", workload.name, CREATED, labels(workload))["metadata"]
-    return {**metadata, "generation": 7, "annotations": {"deployment.kubernetes.io/revision": "7"}}
+    return {**metadata, "generation": 7, "annotations": {"deployment.kubernetes.io/revision": "8" if rollout else "7"}}
 
 
 def _replica_set(workload: Workload, state: PodState) -> Object:

@@ -237,6 +237,8 @@ def _performance(sessions: list[Session], accounts: list[Account]) -> Iterator[R
         ]  # fmt: skip
         values = np.round(np.column_stack(columns), 8).tolist()
         for number, (time, row) in enumerate(zip(a.times, values, strict=True)):
+            if session.outage_at is not None and time > session.outage_at:
+                break
             yield (
                 f"00000000-0000-4000-9{session.number:03x}-{number:012x}",
                 session.id, time, None, *row, None, time,

@@ -107,6 +107,7 @@ class Session:
     limits: Limits
     positions: list[Position] = field(default_factory=list)
     halted_at: datetime | None = None
+    outage_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -140,6 +141,8 @@ def _calibrated(incident: Incident, market: Market, seed: int) -> Session:
 
     def attempt(scale: float, breaker: bool) -> tuple[Session, float]:
         session = Session(5, "LIVE", 10_000.0, SESSION_START, None, incident.limits)
+        if incident.outage is not None:
+            session.outage_at = MOMENT + timedelta(minutes=incident.outage)
         trader = Trader(session, market, _generator(seed, session), incident.behaviours, scale, breaker)
         trader.run()
         return session, trader.drawdown_before
@@ -192,6 +195,8 @@ class Trader:
             self.breaches = self.breaches + 1 if 1 - equity / self.peak > self.session.limits.max_drawdown else 0
             if self.breaker and self.session.halted_at is None and self.breaches == CONFIRMATIONS:
                 self.session.halted_at = opened(index + 1) + timedelta(seconds=2)
+            if self.session.outage_at is not None and opened(index) >= self.session.outage_at:
+                continue
             self._leave(index, everything=final)
             if self.session.halted_at is None and index < last - 1:
                 for behaviour in self._acting(index):

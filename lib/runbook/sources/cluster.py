@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -48,6 +49,7 @@ class Cluster:
         self._evidence = evidence
         self._recording = Recording.at(kubeconfig)
         self._client: kubernetes.client.ApiClient | None = None
+        self._lock = threading.Lock()
 
     def pods(self, app: str | None = None, component: str | None = None) -> Answer:
         """Pods, one row a pod (its first container): DataFrame with POD_COLUMNS, CPU in cores, memory in bytes."""
@@ -117,12 +119,10 @@ class Cluster:
 
     def health(self, service: str, port: int, path: str) -> Answer:
         """What a service answers at `path`, through the API server's proxy: {"code": 200, "body": text}."""
-        return self._proxy(
-            "services",
-            f"{service}:{port}",
-            path,
-            self._kubectl("get", "--raw", self._raw("services", f"{service}:{port}", path)),
-        )
+        # The command for people is the written runbook's: from inside the cluster, past the API server's proxy.
+        exec_curl = self._kubectl("exec", "-it", "deployment/orchestrator", "--", "curl", "-sS", "-m", "5", f"http://{service}:{port}{path}")  # fmt: skip
+        raw = self._kubectl("get", "--raw", self._raw("services", f"{service}:{port}", path))
+        return self._proxy("services", f"{service}:{port}", path, f"{exec_curl}\n# the same without exec: {raw}")
 
     def pod_port(self, pod: str, port: int, path: str) -> Answer:
         """What a pod answers on a port of its own, through the API server's proxy: {"code": …, "body": text}."""
@@ -181,7 +181,8 @@ class Cluster:
 
     def _get(self, path: str, query: Mapping[str, str], *, accept_failure: bool = False) -> tuple[int, bytes]:
         """(status, body) of one GET. Raises SourceError; with `accept_failure` a 5xx of a proxied pod is an answer."""
-        client = self._connected()
+        with self._lock:  # steps ask side by side, and a second client would never be closed
+            client = self._connected()
         try:
             request = client.param_serialize(
                 "GET",
