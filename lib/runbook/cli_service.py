@@ -1,0 +1,125 @@
+"""The commands of the service: serve, worker, reports."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from typing import Annotated, Any
+
+import typer
+
+from runbook.errors import InputError
+
+DAYS = typer.Option(metavar="DAYS", help="With --prune: keep closed incidents so long; RUNBOOK_KEEP_DAYS.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command(epilog="Example: RUNBOOK_WEBHOOK_TOKEN=… RUNBOOK_READ_TOKEN=… runbook serve --host 0.0.0.0")(serve)
+    app.command(epilog="Example: RUNBOOK_DATABASE_URL=… runbook worker --concurrency 4")(worker)
+    app.command(epilog="Example: runbook reports MaxDrawdown --status critical")(reports)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 8088,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Only receive and show; run no reports here.")] = False,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Reports that run at once.")] = 2,
+) -> None:
+    """Receive Alertmanager's webhook, run the reports and show them."""
+    from runbook import settings
+    from runbook.service import logs
+    from runbook.service.auth import gate_for
+    from runbook.service.context import opened
+    from runbook.service.serve import serve as run_server
+
+    read = settings.load()
+    gate = gate_for(read, host)
+    logs.set_up()
+    if gate.is_loopback and not (gate.read_token or gate.webhook_token):
+        typer.echo(f"Token for re-run and close on the pages: {gate.act_token}", err=True)
+    with opened(read) as context:
+        run_server(context, gate, host, port, 0 if no_worker else concurrency, lambda url: typer.echo(f"Serving {url}"))
+
+
+def worker(
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Reports that run at once.")] = 2,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Run queued reports; on as many machines as there is work for, with RUNBOOK_DATABASE_URL."""
+    from runbook.service import logs
+    from runbook.service.context import opened
+    from runbook.service.worker import run_worker
+
+    logs.set_up()
+    with opened() as context:
+        run_worker(context, concurrency, with_parent)
+
+
+def reports(
+    text: Annotated[str, typer.Argument(help="Text in alert, procedure, verdict or findings.")] = "",
+    severity: Annotated[str, typer.Option(help="critical, warning or info.")] = "",
+    status: Annotated[str, typer.Option(help="How the run ended, or how bad it is: failed, critical, …")] = "",
+    page: Annotated[int, typer.Option(min=1, help="Which fifty, from the newest.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    open_one: Annotated[str, typer.Option("--open", metavar="RUN_ID", help="Open this report in the browser.")] = "",
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what is kept no longer, then stop.")] = False,
+    keep_days: Annotated[float | None, DAYS] = None,
+    keep_runs: Annotated[int | None, typer.Option(metavar="N", help="With --prune: at most so many runs.")] = None,
+) -> None:
+    """List, find, open and prune reports."""
+    from runbook.service.context import opened
+    from runbook.service.tasks import prune as remove
+
+    with opened(pool=2) as context:
+        if prune:
+            settings = context.settings
+            gone = remove(context, keep_days or settings.runbook_keep_days, keep_runs or settings.runbook_keep_runs)
+            typer.echo(f"Removed {gone.incidents} incidents and {len(gone.run_ids)} reports.")
+        elif open_one:
+            _open(context, open_one)
+        else:
+            _list(context, text, severity, status, page, as_json)
+
+
+def _list(context: Any, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
+    from runbook.history import listing
+    from runbook.history.runs import TERMINAL
+
+    if severity and severity not in ("critical", "warning", "info"):
+        raise InputError("--severity is critical, warning or info.")
+    if status and status not in (*TERMINAL, "running", "ok", "warning", "critical", "unknown"):
+        raise InputError(f"--status is one of {', '.join(TERMINAL)}, running, ok, warning, critical, unknown.")
+    with context.database.transaction() as connection:
+        found = listing.reports(connection, listing.Filter(text, severity, status, page))
+    for run in found[: listing.PAGE]:
+        if as_json:
+            names = ("run_id", "alertname", "procedure", "severity", "state", "level", "verdict", "incident_id")
+            typer.echo(json.dumps({**{n: run[n] for n in names}, "queued_at": run["queued_at"].isoformat()}))
+        else:
+            line = f"{run['queued_at']:%Y-%m-%d %H:%M:%S}Z  {run['state']:9} {run['level']:8} {run['run_id']}"
+            typer.echo(f"{line}  {_printable(run['verdict'])}")
+    if len(found) > listing.PAGE:
+        typer.echo(f"More: --page {page + 1}", err=True)
+    if not found:
+        typer.echo("No reports.", err=True)
+
+
+def _open(context: Any, run_id: str) -> None:
+    from runbook.service import pages
+
+    found = pages.run(context, run_id)
+    content = pages.file(context, found, "report.html") if found else None
+    if content is None:
+        raise InputError("There is no such report. `runbook reports` lists those there are.")
+    path = context.artifacts.spool / run_id / "report.html"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    webbrowser.open(path.as_uri())
+    typer.echo(str(path))
+
+
+def _printable(text: str) -> str:
+    """`text` on one line, without what would steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)[:200]

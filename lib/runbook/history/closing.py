@@ -1,0 +1,86 @@
+"""The end of an incident: its alerts are resolved, or a person closed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from runbook.history.database import Connection, row, rows
+from runbook.history.events import note
+
+
+def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, ...]:
+    """Close those of `incidents` in which nothing fires any more, and their storms -> the ids closed now."""
+    closed: list[int] = []
+    for incident in sorted(set(incidents)):
+        found = row(
+            connection,
+            """
+            SELECT id, parent_id, now() - starts_at AS lasted FROM runbook.incidents i
+            WHERE id = %(id)s AND kind = 'group' AND closed_at IS NULL AND NOT EXISTS
+                (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
+            """,
+            {"id": incident},
+        )
+        if found:
+            _close(connection, incident, "resolved", f"after {lasted(found['lasted'])}")
+            closed.append(incident)
+            if found["parent_id"]:
+                closed.extend(_close_storm(connection, found["parent_id"]))
+    return tuple(closed)
+
+
+def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
+    """Close the incident whatever fires; whether it was open. Its alerts start a new one only when one is new."""
+    found = row(
+        connection, "SELECT id FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
+    )
+    if found:
+        _close(connection, incident, "closed", f"by {who}")
+    return bool(found)
+
+
+def _close(connection: Connection, incident: int, how: str, text: str) -> None:
+    connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = %s WHERE id = %s", [how, incident])
+    note(connection, incident, how, text)
+    cancelled = rows(
+        connection,
+        """
+        UPDATE runbook.runs SET state = 'cancelled', finished_at = now(), note = %(why)s, verdict = %(why)s
+        WHERE incident_id = %(id)s AND state = 'queued' RETURNING id
+        """,
+        {"id": incident, "why": f"Cancelled before it began: the incident was {how}."},
+    )
+    for run in cancelled:
+        note(connection, incident, "cancelled", "its run had not begun", run["id"])
+
+
+def _close_storm(connection: Connection, storm: int) -> list[int]:
+    """Close a storm with its last child. Its waiting run goes on: it is the report of all of them."""
+    found = row(
+        connection,
+        """
+        SELECT now() - starts_at AS lasted FROM runbook.incidents i
+        WHERE id = %(id)s AND closed_at IS NULL AND NOT EXISTS
+            (SELECT 1 FROM runbook.incidents c WHERE c.parent_id = i.id AND c.closed_at IS NULL)
+        """,
+        {"id": storm},
+    )
+    if not found:
+        return []
+    connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = 'resolved' WHERE id = %s", [storm])
+    note(connection, storm, "resolved", f"after {lasted(found['lasted'])}")
+    return [storm]
+
+
+def lasted(span: timedelta) -> str:
+    """A duration for a person: `40 s`, `12 min`, `3 h 5 min`, `2 d 4 h`."""
+    seconds = max(0, int(span.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"

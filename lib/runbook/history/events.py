@@ -1,0 +1,24 @@
+"""The timeline of an incident: what happened, when, in a word and a line."""
+
+from __future__ import annotations
+
+from runbook.history.database import Connection
+
+TEXT_MAX = 1_000
+
+
+def note(connection: Connection, incident: int, kind: str, text: str = "", run: int | None = None) -> None:
+    """Add a line to the incident's timeline, dated now."""
+    connection.execute(
+        "INSERT INTO runbook.events (incident_id, run, at, kind, text) VALUES (%s, %s, clock_timestamp(), %s, %s)",
+        [incident, run, kind, text[:TEXT_MAX]],
+    )
+
+
+def count(connection: Connection, metric: str, *labels: str, by: float = 1) -> None:
+    """Raise a figure that only grows, kept for /metrics."""
+    connection.execute(
+        "INSERT INTO runbook.counts (metric, labels, value) VALUES (%s, %s, %s)"
+        " ON CONFLICT (metric, labels) DO UPDATE SET value = counts.value + excluded.value",
+        [metric, list(labels), by],
+    )

@@ -1,0 +1,52 @@
+"""What is kept and for how long: old, closed incidents go with their runs and artifacts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runbook.history.database import Connection, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed: the incidents, and the ids of runs whose artifacts are to go."""
+
+    incidents: int
+    run_ids: tuple[str, ...]
+
+
+def prunable(connection: Connection, days: float, most_runs: int, limit: int = 500) -> list[dict[str, Any]]:
+    """Closed incidents older than `days`, or beyond the newest `most_runs` runs; oldest first."""
+    return rows(
+        connection,
+        """
+        WITH newest AS (SELECT min(id) AS id FROM
+            (SELECT id FROM runbook.runs WHERE state <> 'not_run' ORDER BY id DESC LIMIT %(runs)s) n)
+        SELECT i.id FROM runbook.incidents i, newest
+        WHERE i.closed_at IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.state IN ('queued', 'running'))
+          AND NOT EXISTS (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
+          AND (i.closed_at < now() - make_interval(secs => %(seconds)s)
+               OR NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.id >= newest.id))
+        ORDER BY i.id LIMIT %(limit)s
+        """,
+        {"seconds": days * 86_400, "runs": most_runs, "limit": limit},
+    )
+
+
+def prune(connection: Connection, days: float, most_runs: int) -> Pruned:
+    """Remove what `prunable` lists from the history -> Pruned. Its artifacts are the caller's to delete, after commit.
+
+    Alerts that still fire stay with their incident: their identity is what stops a second report.
+    """
+    ids = [item["id"] for item in prunable(connection, days, most_runs)]
+    if not ids:
+        return Pruned(0, ())
+    runs = rows(
+        connection,
+        "SELECT run_id FROM runbook.runs WHERE incident_id = ANY(%(ids)s) AND run_id IS NOT NULL",
+        {"ids": ids},
+    )
+    connection.execute("DELETE FROM runbook.incidents WHERE id = ANY(%s)", [ids])
+    return Pruned(len(ids), tuple(item["run_id"] for item in runs))

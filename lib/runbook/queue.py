@@ -1,0 +1,231 @@
+"""The distributed queue: Procrastinate's tasks, their priorities and locks, on the history's own database.
+
+`Queue` defers jobs inside the caller's transaction. What a task does is registered by the service
+(`Work`), since it needs the layers above.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import procrastinate
+from procrastinate import exceptions, jobs, schema
+
+from runbook.errors import StorageError
+from runbook.history import Connection, Migration
+
+RUNS = "runs"
+WATCH = "watch"
+MESSAGES = "messages"
+_PRIORITY = {"critical": 100, "warning": 50, "info": 10}
+_log = logging.getLogger(__name__)
+
+Task = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Where jobs are put. Nothing is seen by a worker before the caller's transaction commits."""
+
+    app: procrastinate.App
+
+    def run(
+        self, connection: Connection, run: int, incident: int, procedure: str, severity: str, delay_seconds: float = 0
+    ) -> None:
+        """Queue a run: critical before warning before info, and one at a time for each incident and procedure."""
+        self._defer(
+            connection,
+            "run",
+            RUNS,
+            {"run": run},
+            priority=_PRIORITY.get(severity, 0),
+            lock=f"run:{incident}:{procedure}",
+            delay_seconds=delay_seconds,
+        )
+
+    def message(self, connection: Connection, delivery: int) -> None:
+        """Queue a message that waits in the history."""
+        self._defer(connection, "message", MESSAGES, {"delivery": delivery})
+
+    def escalate(self, connection: Connection, incident: int, level: int, minutes: float) -> None:
+        """Queue the step to the next level of escalation, due in `minutes`."""
+        self._defer(connection, "escalate", WATCH, {"incident": incident, "level": level}, delay_seconds=minutes * 60)
+
+    def dead_man(self, connection: Connection, incident: int, seconds: float) -> None:
+        """Queue the look whether a critical incident has its report, due in `seconds`."""
+        self._defer(connection, "dead_man", WATCH, {"incident": incident}, delay_seconds=seconds)
+
+    def _defer(
+        self,
+        connection: Connection,
+        name: str,
+        queue: str,
+        arguments: Mapping[str, Any],
+        priority: int = 0,
+        lock: str | None = None,
+        delay_seconds: float = 0,
+    ) -> None:
+        at = datetime.now(UTC) + timedelta(seconds=delay_seconds) if delay_seconds > 0 else None
+        try:
+            self.app.configure_task(
+                name,
+                queue=queue,
+                priority=priority,
+                lock=lock,
+                schedule_at=at,
+                connection=connection,
+            ).defer(**arguments)
+        except exceptions.ConnectorException as error:
+            cause = error.__cause__
+            raise cause if cause is not None else StorageError("The queue refused a job.") from error
+
+    def release_stalled(self, connection: Connection, seconds: float) -> int:
+        """Free the jobs of workers that gave no sign for `seconds` -> how many.
+
+        The job of a run that has begun ends here (its run was given up); every other job is done again.
+        """
+        found = connection.execute(
+            """
+            SELECT j.id, j.task_name, r.state FROM procrastinate_jobs j
+            LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+            LEFT JOIN runbook.runs r ON j.task_name = 'run' AND r.id = (j.args->>'run')::bigint
+            WHERE j.status = 'doing'
+              AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %s))
+            FOR UPDATE OF j SKIP LOCKED
+            """,
+            [seconds],
+        ).fetchall()
+        for job in found:
+            if job["task_name"] == "run" and job["state"] != "queued":
+                connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", [job["id"]])
+            else:
+                connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", [job["id"]])
+        return len(found)
+
+    def without_job(self, connection: Connection) -> list[dict[str, Any]]:
+        """Runs that wait for minutes and that no job stands for: id, incident_id, procedure, severity."""
+        return connection.execute(
+            """
+            SELECT r.id, r.incident_id, r.procedure, r.severity FROM runbook.runs r
+            WHERE r.state = 'queued' AND r.queued_at < now() - interval '2 minutes' AND NOT EXISTS
+                (SELECT 1 FROM procrastinate_jobs j WHERE j.task_name = 'run' AND j.status IN ('todo', 'doing')
+                 AND (j.args->>'run')::bigint = r.id)
+            LIMIT 100
+            """
+        ).fetchall()
+
+
+def open_queue(url: str) -> Queue:
+    """A Queue on the database at `url`. It opens no connection of its own: it uses its callers'."""
+    return Queue(procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=url)))
+
+
+def migrations() -> tuple[Migration, ...]:
+    """Procrastinate's schema as migrations: the whole of it where there is none, later only what it added.
+
+    Its own files are recorded under their names, so that an upgrade of Procrastinate brings its steps along.
+    """
+    files = sorted(Path(schema.migrations_path).glob("*.sql"))
+    recorded = " ".join(f"('procrastinate {file.stem}')," for file in files).rstrip(",")
+    first = schema.SchemaManager.get_schema()
+    record = f"INSERT INTO runbook.migrations (name) VALUES {recorded} ON CONFLICT DO NOTHING"  # noqa: S608 - file names
+    place = "SET LOCAL search_path TO runbook, public;\n"
+    later = (Migration(f"procrastinate {file.stem}", place + file.read_text(encoding="utf-8")) for file in files)
+    return (Migration("procrastinate", f"{place}{first};\n{record}"), *later)
+
+
+@dataclass(slots=True)
+class Work:
+    """What a worker process does: the bodies of the tasks, by name."""
+
+    run: Task
+    message: Task
+    escalate: Task
+    dead_man: Task
+
+
+@dataclass(slots=True)
+class Worker:
+    """Procrastinate workers of one process: runs with their own concurrency, messages and watching beside them."""
+
+    url: str
+    work: Work
+    concurrency: int
+    heartbeat_seconds: float
+    stalled_seconds: float
+    stop_seconds: float
+    name: str
+    does_runs: bool = True
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self) -> None:
+        """Work until `stopping` is set. Where the database goes away, begin again when it is back."""
+        while not self.stopping.is_set():
+            try:
+                await self._once()
+            except (exceptions.ConnectorException, OSError, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                _log.warning("the queue's database is away; trying again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), 1.0)
+
+    async def _once(self) -> None:
+        app = self._app()
+        async with app.open_async():
+            workers = [self._start(app, [MESSAGES, WATCH], 4)]
+            if self.does_runs:
+                workers.append(self._start(app, [RUNS], self.concurrency))
+            stop = asyncio.create_task(self.stopping.wait())
+            tasks = [asyncio.create_task(worker.run()) for worker in workers]
+            try:
+                await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.cancel()
+                for worker in workers:
+                    worker.stop()
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _app(self) -> procrastinate.App:
+        async def configure(connection: Any) -> None:
+            await connection.execute("SET search_path TO runbook, public")
+            await connection.commit()
+
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self.url,
+            kwargs={"connect_timeout": 5},
+            configure=configure,
+            min_size=1,
+            max_size=self.concurrency + 6,
+            timeout=10.0,
+        )
+        app = procrastinate.App(connector=connector)
+        retry = procrastinate.RetryStrategy(max_attempts=10, wait=2, exponential_wait=3)
+        app.task(name="run", queue=RUNS, pass_context=True)(self.work.run)
+        app.task(name="message", queue=MESSAGES, retry=retry)(self.work.message)
+        app.task(name="escalate", queue=WATCH, retry=retry)(self.work.escalate)
+        app.task(name="dead_man", queue=WATCH, retry=retry)(self.work.dead_man)
+        return app
+
+    def _start(self, app: procrastinate.App, queues: list[str], concurrency: int) -> Any:
+        return app._worker(
+            queues=queues,
+            name=self.name,
+            concurrency=concurrency,
+            install_signal_handlers=False,
+            update_heartbeat_interval=self.heartbeat_seconds,
+            stalled_worker_timeout=self.stalled_seconds,
+            fetch_job_polling_interval=1.0,
+            shutdown_graceful_timeout=self.stop_seconds + 15,
+            delete_jobs=jobs.DeleteJobCondition.SUCCESSFUL.value,
+        )

@@ -1,0 +1,1 @@
+"""The service: webhook, pages, workers and messages around the runner."""

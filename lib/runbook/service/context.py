@@ -1,0 +1,83 @@
+"""What every part of the service works with: settings, database, queue, catalog, folders and artifacts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runbook import catalog as catalogs
+from runbook import embedded, history, parameters, queue
+from runbook import settings as settings_module
+from runbook.alert import Alert
+from runbook.catalog import Catalog
+from runbook.history.artifacts import Artifacts, open_artifacts
+from runbook.history.intake import SEVERITIES, Known
+from runbook.history.storms import Limits
+from runbook.parameters import Folders
+from runbook.queue import Queue
+from runbook.settings import Settings
+
+_POOL = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The opened parts. `url` is the database's address, for the workers' own connections."""
+
+    settings: Settings
+    folders: Folders
+    catalog: Catalog
+    database: history.Database
+    queue: Queue
+    artifacts: Artifacts
+    url: str
+
+    @property
+    def limits(self) -> Limits:
+        s = self.settings
+        return Limits(s.runbook_storm_runs, s.runbook_storm_minutes, s.runbook_storm_pause_seconds)
+
+    @property
+    def mediums(self) -> tuple[str, ...]:
+        """The ways to tell people that are set up: slack, mail."""
+        s = self.settings
+        has_mail = s.smtp_host and s.smtp_from and (s.alert_email_to or s.critical_alert_email_to)
+        return tuple(name for name, is_set in (("slack", s.slack_webhook_url), ("mail", has_mail)) if is_set)
+
+    def classify(self, alert: Alert) -> Known:
+        """The alert with its procedure, and with the catalog's severity where it names none itself."""
+        entry = self.catalog.entry(alert.name)
+        named = alert.labels.get("severity", "").lower()
+        return Known(alert, entry.procedure, named if named in SEVERITIES else entry.severity)
+
+    def page(self, path: str) -> str:
+        """The address of a page for messages; the path alone when RUNBOOK_BASE_URL is not set."""
+        return f"{(self.settings.runbook_base_url or '').rstrip('/')}{path}"
+
+
+def state_folder(settings: Settings) -> Path:
+    """Where the embedded database and files on their way live: RUNBOOK_STATE, else .demo below here."""
+    return Path(settings.runbook_state or ".demo").expanduser().resolve()
+
+
+@contextlib.contextmanager
+def opened(settings: Settings | None = None, folders: Folders | None = None, pool: int = _POOL) -> Iterator[Context]:
+    """Everything opened and the schema up to date. Starts the embedded PostgreSQL where no database is named.
+
+    Raises ConfigurationError, EmbeddedError, InputError or StorageError with what to do about it.
+    """
+    settings = settings or settings_module.load()
+    folders = folders or parameters.folders()
+    catalog = catalogs.load(folders.catalog)
+    state = state_folder(settings)
+    artifacts = open_artifacts(settings, state)
+    with contextlib.ExitStack() as stack:
+        if settings.runbook_database_url:
+            url = settings.runbook_database_url.get_secret_value()
+        else:
+            url = stack.enter_context(embedded.start(state / "service")).url()
+        database = stack.enter_context(history.open_database(url, size=pool))
+        history.migrate(database, queue.migrations())
+        yield Context(settings, folders, catalog, database, queue.open_queue(url), artifacts, url)

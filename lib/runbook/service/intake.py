@@ -1,0 +1,57 @@
+"""A webhook's body -> what it came to, committed: alerts, incident, runs, and the jobs that will do them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from runbook.alert import AlertGroup, group_from_json
+from runbook.errors import PayloadError
+from runbook.history import Connection
+from runbook.history.intake import Queued, Receipt, receive
+from runbook.service import announce
+from runbook.service.context import Context
+
+BODY_MAX = 4 * 1024 * 1024
+
+
+def parse(body: bytes) -> AlertGroup:
+    """The message in `body`. Raises PayloadError saying what is wrong with it."""
+    try:
+        data: Any = json.loads(body)
+    except RecursionError:
+        raise PayloadError("The payload is nested too deeply.") from None
+    except ValueError:  # also UnicodeDecodeError, and numbers too long to read
+        raise PayloadError("The payload is not JSON in UTF-8.") from None
+    return group_from_json(data)
+
+
+def accept(context: Context, group: AlertGroup) -> Receipt:
+    """Take the message in; on return it is committed. Raises StorageError when it is not."""
+    return context.database.commit(lambda connection: _accept(connection, context, group))
+
+
+def _accept(connection: Connection, context: Context, group: AlertGroup) -> Receipt:
+    receipt = receive(connection, group, context.classify, context.limits)
+    for queued in receipt.queued:
+        put(connection, context, queued)
+    if receipt.incident and receipt.became_critical and not receipt.parent:
+        watch_over(connection, context, receipt.incident)
+    for storm in receipt.storms_opened:
+        watch_over(connection, context, storm)
+    for incident in receipt.closed:
+        announce.resolved(connection, context, incident)
+    return receipt
+
+
+def put(connection: Connection, context: Context, queued: Queued) -> None:
+    """Queue the job of a waiting run."""
+    context.queue.run(connection, queued.run, queued.incident, queued.procedure, queued.severity, queued.delay_seconds)
+
+
+def watch_over(connection: Connection, context: Context, incident: int) -> None:
+    """Queue what has to happen to a critical incident if nobody ends it: the dead man, then each escalation."""
+    context.queue.dead_man(connection, incident, context.settings.runbook_dead_man_seconds)
+    for level in context.catalog.escalation:
+        if level.after_minutes > 0:
+            context.queue.escalate(connection, incident, level.level, level.after_minutes)

@@ -1,0 +1,208 @@
+"""From the history to a message: what is said of a report, an escalation, an end; and handing it over."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from runbook import notify
+from runbook.errors import StorageError
+from runbook.history import deliveries
+from runbook.history.changes import changes
+from runbook.history.closing import lasted
+from runbook.history.database import Connection, row, rows
+from runbook.history.listing import previous
+from runbook.notify import Attachment, Mailbox, Message, NotifyError
+from runbook.service.context import Context
+
+_log = logging.getLogger(__name__)
+_ORDER = ("critical", "warning", "unknown", "skipped", "ok")
+_REPORT_MAX = 8 * 1024 * 1024
+_FENCED = re.compile(r"```(?:bash|sh|shell|console)\n(.*?)```", re.DOTALL)
+
+
+def send(context: Context, delivery: int) -> None:
+    """Send the message if it still waits. Raises NotifyError where it is to be tried again."""
+    with context.database.transaction() as connection:
+        waits = deliveries.waiting(connection, delivery)
+        message = compose(connection, context, waits) if waits else None
+    if waits is None or message is None:
+        return
+    try:
+        _hand_over(context, waits["medium"], message)
+    except NotifyError as error:
+        reason = str(error)
+        is_last = context.database.persist(lambda connection: deliveries.failed(connection, delivery, reason))
+        _log.warning("message %s was not taken: %s", delivery, reason)
+        if is_last:
+            return
+        raise
+    context.database.persist(lambda connection: deliveries.sent(connection, delivery))
+
+
+def compose(connection: Connection, context: Context, delivery: Mapping[str, Any]) -> Message | None:
+    """The message as it is now; None when its incident is gone."""
+    incident = row(connection, "SELECT * FROM runbook.incidents WHERE id = %(id)s", {"id": delivery["incident_id"]})
+    if incident is None:
+        return None
+    run = row(connection, "SELECT * FROM runbook.runs WHERE id = %(id)s", {"id": delivery["run"]})
+    run = run or _last_run(connection, incident["id"])
+    kind = delivery["kind"]
+    outcome = (run or {}).get("outcome") or {}
+    found = [(str(f.get("status", "")), str(f.get("title", ""))) for f in outcome.get("findings", [])]
+    found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
+    headline, lines = _words(connection, context, kind, incident, run, delivery)
+    is_critical = incident["severity"] == "critical"
+    return Message(
+        incident=incident["id"],
+        number=delivery["id"],
+        kind=kind,
+        alertname=incident["title"],
+        procedure=incident["procedure"],
+        severity=incident["severity"],
+        headline=headline,
+        channel=_channel(context, incident),
+        lines=lines,
+        findings=() if kind == "resolved" else tuple(f for f in found if f[0] != "ok" or len(found) <= 5),
+        commands=_commands(connection, context, incident, outcome, kind),
+        url=_url(context, incident, run, kind),
+        mentions_channel=is_critical and kind in ("report", "escalation", "dead_man"),
+        attachments=_attachments(connection, context, run) if delivery["medium"] == "mail" else (),
+    )
+
+
+def _words(
+    connection: Connection,
+    context: Context,
+    kind: str,
+    incident: Mapping[str, Any],
+    run: Mapping[str, Any] | None,
+    delivery: Mapping[str, Any],
+) -> tuple[str, tuple[str, ...]]:
+    """The headline and the lines below it."""
+    verdict = run["verdict"] if run else "There is no report yet."
+    began = f"Began {incident['starts_at']:%Y-%m-%d %H:%M:%S} UTC."
+    if kind == "resolved":
+        ended = incident["closed_at"] or incident["last_seen_at"]
+        return f"Resolved after {lasted(ended - incident['starts_at'])}.", (f"Last verdict: {verdict}",)
+    if kind == "dead_man":
+        seconds = context.settings.runbook_dead_man_seconds
+        headline = f"No report after {seconds:g} s. Work by hand with the procedure {incident['procedure']}."
+        return headline, (began, "Check that a worker runs: runbook worker.")
+    if kind == "escalation":
+        level = next((x for x in context.catalog.escalation if str(x.level) == delivery["text"]), None)
+        if level:
+            headline = f"Level {level.level}, not resolved after {level.after_minutes} minutes: {verdict}"
+            return headline, (f"{level.who} ({level.contact}) {level.does}.", began)
+    if kind == "update" and run and (before := previous(connection, dict(run))):
+        changed = changes(before["outcome"], run["outcome"] or {})[:5]
+        return verdict, (began, *(f"{c.what}: {c.before or 'new'} → {c.after or 'gone'}" for c in changed))
+    return verdict, (began, *_alerts(connection, incident["id"]))
+
+
+def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
+    found = rows(
+        connection,
+        "SELECT a.name, count(*) AS n FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.incident_id"
+        " WHERE (i.id = %(id)s OR i.parent_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
+        " ORDER BY n DESC, a.name LIMIT 5",
+        {"id": incident},
+    )
+    return tuple(f"{item['n']} × {item['name']} firing" for item in found)
+
+
+def _last_run(connection: Connection, incident: int) -> dict[str, Any] | None:
+    return row(
+        connection,
+        "SELECT * FROM runbook.runs WHERE incident_id = %(id)s AND outcome IS NOT NULL ORDER BY id DESC LIMIT 1",
+        {"id": incident},
+    )
+
+
+def _channel(context: Context, incident: Mapping[str, Any]) -> str:
+    """Where Slack shows it: the critical channel for critical, else the channel of the procedure's category."""
+    entry = context.catalog.entry(incident["procedure"])
+    if incident["severity"] == "critical":
+        return context.catalog.severities["critical"].channels[0]
+    return entry.channel
+
+
+def _url(context: Context, incident: Mapping[str, Any], run: Mapping[str, Any] | None, kind: str) -> str:
+    if not context.settings.runbook_base_url:
+        return ""
+    if run and run["run_id"] and kind in ("report", "update"):
+        return context.page(f"/reports/{run['run_id']}")
+    return context.page(f"/incidents/{incident['id']}")
+
+
+def _commands(
+    connection: Connection,
+    context: Context,
+    incident: Mapping[str, Any],
+    outcome: Mapping[str, Any],
+    kind: str,
+) -> tuple[str, ...]:
+    """What to type next: the report's actions; where there is no report, the run itself and the procedure's own."""
+    if kind == "dead_man":
+        alert = row(
+            connection,
+            "SELECT name, labels, starts_at FROM runbook.alerts WHERE incident_id = %(id)s ORDER BY starts_at LIMIT 1",
+            {"id": incident["id"]},
+        )
+        words = ["runbook", "run", (alert or {}).get("name") or incident["title"]]
+        for name, value in sorted(((alert or {}).get("labels") or {}).items()):
+            words += ["--label", f"{name}={value}"] if name != "alertname" else []
+        words += ["--starts-at", f"{incident['starts_at']:%Y-%m-%dT%H:%M:%SZ}"]
+        return (shlex.join(words), *written_commands(context, incident["procedure"]))
+    if kind in ("resolved", "escalation"):
+        return ()
+    return tuple(str(action.get("command", "")) for action in outcome.get("actions", [])[:3])
+
+
+def written_commands(context: Context, procedure: str) -> tuple[str, ...]:
+    """The first commands that the procedure's notebook has in its text, at most six."""
+    try:
+        text = context.folders.notebook(procedure).read_text(encoding="utf-8").replace("\\n", "\n")
+    except OSError:
+        return ()
+    lines = [line.strip(' ",') for block in _FENCED.findall(text) for line in block.splitlines()]
+    return tuple(line for line in lines if line and not line.startswith("#"))[:6]
+
+
+def _attachments(connection: Connection, context: Context, run: Mapping[str, Any] | None) -> tuple[Attachment, ...]:
+    if not run or not run["run_id"]:
+        return ()
+    try:
+        content = context.artifacts.read(run["run_id"], "report.html")
+    except StorageError:
+        content = None
+    if content is None or len(content) > _REPORT_MAX:
+        return ()
+    return (Attachment(f"{run['run_id']}.html", content),)
+
+
+def _hand_over(context: Context, medium: str, message: Message) -> None:
+    settings = context.settings
+    if medium == "slack":
+        if settings.slack_webhook_url is None:
+            raise NotifyError("SLACK_WEBHOOK_URL is not set here.")
+        notify.send_slack(settings.slack_webhook_url.get_secret_value(), message)
+        return
+    wanted = [settings.alert_email_to, settings.critical_alert_email_to if message.severity == "critical" else None]
+    recipients = [a.strip() for to in wanted if to for a in to.split(",") if a.strip()]
+    if not settings.smtp_host or not settings.smtp_from:
+        raise NotifyError("SMTP_HOST or SMTP_FROM is not set here.")
+    if not recipients:
+        return
+    mailbox = Mailbox(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_from,
+        tuple(dict.fromkeys(recipients)),
+        settings.smtp_username or "",
+        settings.smtp_password.get_secret_value() if settings.smtp_password else "",
+    )
+    notify.send_mail(mailbox, message)

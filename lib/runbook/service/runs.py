@@ -1,0 +1,191 @@
+"""Doing one run: begin it in the history, run the notebook, keep its files, write down how it ended."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from runbook import runner
+from runbook.errors import InputError, RunbookError, StorageError
+from runbook.history import Connection
+from runbook.history import runs as history
+from runbook.history.artifacts import NAMES
+from runbook.kernels import Warm
+from runbook.runner import Progress, Request, RunResult, RunStatus
+from runbook.service import announce
+from runbook.service.context import Context
+
+_log = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 0.2
+_PROGRESS_MAX = 400
+_UPLOAD_ATTEMPTS = 3
+_NAME_MAX = 200
+_UNNAMED = "UnnamedAlert"
+
+Execute = Callable[..., RunResult]
+
+
+@dataclass(slots=True)
+class Runs:
+    """The runs of one worker process. `stop` ends those that are under way; they are queued again."""
+
+    context: Context
+    worker: str
+    execute: Execute = runner.run
+    warm: Warm | None = None
+    active: dict[int, threading.Event] = field(default_factory=dict)
+    stopping: bool = False
+
+    def stop(self) -> None:
+        """Cancel what is under way, because this worker has to go."""
+        self.stopping = True
+        for cancelled in list(self.active.values()):
+            cancelled.set()
+
+    def do(self, run: int, job: int | None = None) -> None:
+        """Do the run if it still waits. What it came to is in the history on return, also when it broke."""
+        database = self.context.database
+        order = database.persist(lambda connection: history.begin(connection, run, self.worker, job))
+        if order is None:
+            return
+        cancelled = self.active[run] = threading.Event()
+        if self.stopping:
+            cancelled.set()
+        try:
+            result, ended = self._run(order, cancelled)
+        finally:
+            self.active.pop(run, None)
+        if self.stopping and ended.state == RunStatus.CANCELLED:
+            database.persist(lambda connection: self._give_back(connection, run))
+            return
+        files = self._keep(result) if result else {}
+        if result:
+            ended = replace(ended, stored="database" if files else "artifacts")
+        database.persist(lambda connection: self._finish(connection, order, ended, files))
+
+    def _run(self, order: history.Order, cancelled: threading.Event) -> tuple[RunResult | None, history.Ended]:
+        begun = time.monotonic()
+        subject = replace(order.subject, name=(order.subject.name or _UNNAMED)[:_NAME_MAX])
+        request = Request.of_alert(subject, order.alerts)
+        told = _Told(self.context, order.run)
+        try:
+            result = self.execute(
+                request,
+                self.context.artifacts.spool,
+                folders=self.context.folders,
+                settings=self.context.settings,
+                on_progress=told.take,
+                cancelled=cancelled,
+                warm=self.warm,
+            )
+        except (InputError, RunbookError, OSError) as error:
+            said = str(error) if isinstance(error, RunbookError) else f"{error.strerror or type(error).__name__}"
+            _log.error("run %s broke: %s", order.run, said)
+            ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun, {})
+            return None, ended
+        state = result.status.value
+        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome)
+
+    def _finish(
+        self, connection: Connection, order: history.Order, ended: history.Ended, files: dict[str, bytes]
+    ) -> None:
+        if not history.finish(connection, order.run, ended):
+            _log.warning("run %s was given up before it ended; its result is left out", order.run)
+            return
+        for name, content in files.items():
+            connection.execute(
+                "INSERT INTO runbook.copies (run, name, content) VALUES (%s, %s, %s)", [order.run, name, content]
+            )
+        if _was_killed(ended) and order.attempt < history.ATTEMPTS:
+            row = history.get(connection, order.run)
+            if row and (retry := history.again(connection, row)):
+                requeue(connection, self.context, retry)
+                return
+        announce.report(connection, self.context, order.run)
+
+    def _give_back(self, connection: Connection, run: int) -> None:
+        retry = history.abandon(connection, run, "Its worker was stopped; it is done again elsewhere.", counts=False)
+        if retry:
+            requeue(connection, self.context, retry)
+
+    def _keep(self, result: RunResult) -> dict[str, bytes]:
+        """Upload the run's folder -> {}; where the store is away, the files to keep in the database meanwhile."""
+        artifacts = self.context.artifacts
+        for attempt in range(_UPLOAD_ATTEMPTS):
+            try:
+                artifacts.save(result.folder)
+            except StorageError as error:
+                _log.warning("%s", error)
+                time.sleep(0.5 * (attempt + 1))
+            else:
+                if not artifacts.is_local:
+                    shutil.rmtree(result.folder, ignore_errors=True)
+                return {}
+        return {name: gzip.compress(p.read_bytes()) for name in NAMES if (p := result.folder / name).is_file()}
+
+
+def requeue(connection: Connection, context: Context, retry: history.Retry) -> None:
+    """Queue the run that takes another's place."""
+    context.queue.run(connection, retry.run, retry.incident, retry.procedure, retry.severity)
+
+
+def store_again(context: Context) -> int:
+    """Upload the folders that could not be stored and are still on this machine -> how many went."""
+    artifacts, stored = context.artifacts, 0
+    if artifacts.is_local or not artifacts.spool.is_dir():
+        return 0
+    with context.database.transaction() as connection:
+        kept = connection.execute("SELECT id, run_id FROM runbook.runs WHERE stored = 'database' LIMIT 20").fetchall()
+    for run in kept:
+        folder: Path = artifacts.spool / str(run["run_id"])
+        if not folder.is_dir():
+            continue
+        try:
+            artifacts.save(folder)
+        except StorageError:
+            return stored
+        with context.database.transaction() as connection:
+            connection.execute("UPDATE runbook.runs SET stored = 'artifacts' WHERE id = %s", [run["id"]])
+            connection.execute("DELETE FROM runbook.copies WHERE run = %s", [run["id"]])
+        shutil.rmtree(folder, ignore_errors=True)
+        stored += 1
+    return stored
+
+
+def _was_killed(ended: history.Ended) -> bool:
+    """Whether the kernel, or the process that drives it, was killed: worth one more try, unlike a failing cell."""
+    killed = ("the kernel died", "the process that runs the notebook died")
+    return ended.state == "failed" and any(words in ended.verdict for words in killed)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the page of a running run shows, written down as it comes; never worth failing a run."""
+
+    context: Context
+    run: int
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    written: float = 0.0
+
+    def take(self, step: Progress) -> None:
+        if len(self.steps) < _PROGRESS_MAX:
+            names = ("kind", "cell", "cells", "title", "status", "seconds")
+            self.steps.append({name: getattr(step, name) for name in names})
+        now = time.monotonic()
+        if step.kind not in ("started", "reporting", "finished") and now - self.written < _PROGRESS_SECONDS:
+            return
+        self.written = now
+        try:
+            with self.context.database.transaction() as connection:
+                if step.kind == "started":
+                    history.name_folder(connection, self.run, step.run_id)
+                history.progress(connection, self.run, self.steps)
+        except StorageError:
+            _log.warning("the progress of run %s could not be written down", self.run)

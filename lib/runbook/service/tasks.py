@@ -1,0 +1,154 @@
+"""What the queue's tasks do, and the sweep that finds what was lost."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from runbook.errors import StorageError
+from runbook.history import Connection, retention, runs, storms
+from runbook.history.database import row
+from runbook.history.events import note
+from runbook.history.intake import Queued
+from runbook.queue import Work
+from runbook.service import announce, messages
+from runbook.service.context import Context
+from runbook.service.intake import put
+from runbook.service.runs import Runs, requeue, store_again
+
+_log = logging.getLogger(__name__)
+_PRUNE_SECONDS = 3_600
+
+
+def work(context: Context, doing: Runs) -> Work:
+    """The task bodies of a process that works for `context`."""
+
+    def run(job: Any, run: int) -> None:
+        doing.do(run, job.job.id)
+
+    def message(delivery: int) -> None:
+        messages.send(context, delivery)
+
+    def next_level(incident: int, level: int) -> None:
+        context.database.persist(lambda connection: escalate(connection, context, incident, level))
+
+    def look(incident: int) -> None:
+        context.database.persist(lambda connection: dead_man(connection, context, incident))
+
+    return Work(run=run, message=message, escalate=next_level, dead_man=look)
+
+
+def escalate(connection: Connection, context: Context, incident: int, level: int) -> bool:
+    """Call in the next level and run again, unless the incident has ended; whether it was done."""
+    found = row(
+        connection,
+        "UPDATE runbook.incidents SET level = %(level)s WHERE id = %(id)s AND closed_at IS NULL"
+        " AND severity = 'critical' AND parent_id IS NULL AND level < %(level)s RETURNING *",
+        {"id": incident, "level": level},
+    )
+    if not found:
+        return False
+    who = next((x.who for x in context.catalog.escalation if x.level == level), "")
+    note(connection, incident, "escalated", f"level {level}: {who}")
+    if queued := ask(connection, incident, "escalation"):
+        put(connection, context, queued)
+    announce.escalated(connection, context, incident, level)
+    return True
+
+
+def ask(connection: Connection, incident: int, reason: str) -> Queued | None:
+    """Queue one more run of the incident's procedure; None when one waits already or nothing is known of it."""
+    made = row(
+        connection,
+        """
+        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason)
+        SELECT i.id, i.procedure, COALESCE((SELECT a.name FROM runbook.alerts a WHERE a.incident_id = i.id
+            AND a.procedure = i.procedure ORDER BY a.starts_at LIMIT 1), i.title), i.severity, %(reason)s
+        FROM runbook.incidents i WHERE i.id = %(id)s
+        ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO NOTHING RETURNING *
+        """,
+        {"id": incident, "reason": reason},
+    )
+    if not made:
+        return None
+    connection.execute(
+        "INSERT INTO runbook.run_alerts (run, fingerprint, starts_at)"
+        " SELECT %s, a.fingerprint, a.starts_at FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.incident_id"
+        " WHERE (i.id = %s OR i.parent_id = %s) AND a.procedure = %s ON CONFLICT DO NOTHING",
+        [made["id"], incident, incident, made["procedure"]],
+    )
+    return Queued(made["id"], incident, made["procedure"], made["severity"])
+
+
+def dead_man(connection: Connection, context: Context, incident: int) -> bool:
+    """Say plainly that a critical alert has no report, unless it has one or has ended; whether it was said."""
+    found = row(
+        connection,
+        """
+        SELECT i.id FROM runbook.incidents i WHERE i.id = %(id)s AND i.closed_at IS NULL
+          AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.state = ANY(%(reported)s))
+          AND NOT EXISTS (SELECT 1 FROM runbook.events e WHERE e.incident_id = i.id AND e.kind = 'dead_man')
+        FOR UPDATE OF i
+        """,
+        {"id": incident, "reported": list(runs.REPORTED)},
+    )
+    if not found:
+        return False
+    note(connection, incident, "dead_man", f"no report after {context.settings.runbook_dead_man_seconds:g} s")
+    announce.dead_man(connection, context, incident)
+    return True
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Looks, every few seconds and in every process, for what a killed one left behind."""
+
+    context: Context
+    pruned: float = field(default_factory=time.monotonic)
+
+    def once(self) -> None:
+        """Give up lost runs, free their jobs, close empty storms, store what could not be stored, prune."""
+        context = self.context
+        seconds = context.settings.runbook_stalled_seconds
+        try:
+            context.database.commit(lambda connection: sweep(connection, context, seconds))
+            store_again(context)
+            if time.monotonic() - self.pruned > _PRUNE_SECONDS:
+                self.pruned = time.monotonic()
+                prune(context, context.settings.runbook_keep_days, context.settings.runbook_keep_runs)
+        except StorageError as error:
+            _log.warning("the sweep waits: %s", error)
+
+
+def sweep(connection: Connection, context: Context, seconds: float) -> int:
+    """One transaction of the sweep -> how many runs were given up. Only one process does it at a time."""
+    free = row(connection, "SELECT pg_try_advisory_xact_lock(7246531191) AS free")
+    if not free or not free["free"]:
+        return 0
+    lost = runs.lost(connection, seconds)
+    for run in lost:
+        _log.warning("run %s was lost with its worker", run["id"])
+        retry = runs.abandon(connection, run["id"], f"Its worker gave no sign of life for {seconds:g} s.")
+        if retry:
+            requeue(connection, context, retry)
+        else:
+            announce.report(connection, context, run["id"])
+    context.queue.release_stalled(connection, seconds)
+    for waiting in context.queue.without_job(connection):
+        put(
+            connection,
+            context,
+            Queued(waiting["id"], waiting["incident_id"], waiting["procedure"], waiting["severity"]),
+        )
+    storms.close_empty(connection)
+    return len(lost)
+
+
+def prune(context: Context, days: float, most_runs: int) -> retention.Pruned:
+    """Remove what is kept no longer, its artifacts too -> what went. Raises StorageError."""
+    gone = context.database.commit(lambda connection: retention.prune(connection, days, most_runs))
+    for run_id in gone.run_ids:
+        context.artifacts.delete(run_id)
+    return gone
