@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from runbook import cli_service
 from runbook.errors import ConfigurationError, InputError, RunbookError, StorageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+cli_service.register(app)
 
 Labels = Annotated[list[str] | None, typer.Option("--label", metavar="K=V", help="A label of the alert; repeatable.")]
 Parameters = Annotated[
