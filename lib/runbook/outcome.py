@@ -76,6 +76,10 @@ class Finding:
     series: Mapping[str, Any] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
 
+    def __post_init__(self) -> None:
+        # Labels and messages find their way into titles: one line, no control characters, not endless.
+        object.__setattr__(self, "title", one_line(self.title, 400))
+
     @property
     def is_known(self) -> bool:
         return self.status.is_known
@@ -178,6 +182,12 @@ class Outcome:
             "starts_at": self.starts_at,
             "as_of": self.as_of,
         }
+
+
+def one_line(text: str, most: int) -> str:
+    """`text` on one line, at most `most` characters, without control and direction characters."""
+    line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[: 4 * most]).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def plain(value: Any) -> Any:

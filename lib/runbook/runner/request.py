@@ -76,7 +76,8 @@ def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Sett
     if not request.alertname or len(request.alertname) > _NAME_MAX:
         raise InputError(f"The alert's name has to be a text of 1 to {_NAME_MAX} characters.")
     _require_limits(request)
-    context = evidence_context(request.evidence) if request.evidence else {}
+    evidence = request.evidence or (Path(settings.runbook_evidence) if settings.runbook_evidence else None)
+    context = evidence_context(evidence) if evidence else {}
     entry = catalog.runnable(request.alertname, folders)
     notebook = folders.notebook(entry.procedure)
     declared = parameters.declared(notebook)
@@ -96,19 +97,21 @@ def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Sett
         "labels": labels,
         "alerts": [alert.to_json() for alert in alerts[:ALERTS_PASSED]],
     }
+    severity = labels.get("severity", "").lower()
+    severity = severity if severity in _SEVERITIES else entry.severity
+    facts["severity"] = severity
     from_labels, notes = _from_labels(entry, labels, names)
     if len(alerts) > ALERTS_PASSED:
         notes.append(f"{len(alerts) - ALERTS_PASSED:,} more alerts of the group are not listed.")
     known_facts = {name: value for name, value in facts.items() if name in names}
     values = parameters.resolve(declared, file_values, known_facts, from_labels, own)
-    severity = labels.get("severity", "").lower()
     return Prepared(
         request=request,
         entry=entry,
         notebook=notebook,
         parameters=values,
         labels=labels,
-        severity=severity if severity in _SEVERITIES else entry.severity,
+        severity=severity,
         starts_at=starts_at,
         as_of=as_of,
         notes=tuple(notes),

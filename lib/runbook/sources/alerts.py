@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ class Alerts:
         self._evidence = evidence
         self._recording = Recording.at(url)
         self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
 
     def active(self) -> Answer:
         """Every alert firing now: DataFrame name, severity, state, since (UTC), labels, annotations, silenced_by."""
@@ -43,8 +45,10 @@ class Alerts:
     def _get(self, path: str) -> Any:
         if not self._url:
             raise NotConfigured("alertmanager is not configured: set ALERTMANAGER_URL")
-        if self._client is None:
-            self._client = httpx.Client(timeout=self._evidence.limit_seconds, follow_redirects=False, trust_env=False)
+        with self._lock:  # steps ask side by side, and a second client would never be closed
+            if self._client is None:
+                limit = self._evidence.limit_seconds
+                self._client = httpx.Client(timeout=limit, follow_redirects=False, trust_env=False)
         return get_json(self._client, self._url + path, {}, NAME, "ALERTMANAGER_URL")
 
 

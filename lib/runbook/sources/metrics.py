@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +40,11 @@ def selector(**labels: str | None) -> str:
     return "{" + ",".join(pairs) + "}" if pairs else ""
 
 
+def union(expressions: Mapping[str, str]) -> str:
+    """Several expressions as one query: each one's series carry its name in the label `what`."""
+    return "\nor\n".join(f'label_replace({text}, "what", {quote(name)}, "", "")' for name, text in expressions.items())
+
+
 class Metrics:
     """Asks Prometheus. Answers are tidy DataFrames: `time` (UTC), `value`, and one text column a label."""
 
@@ -49,6 +55,7 @@ class Metrics:
         self._evidence = evidence
         self._recording = Recording.at(url)
         self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
 
     def instant(self, expression: str, at: datetime) -> Answer:
         """`expression` at one moment: one row a series. Raises SourceError."""
@@ -97,8 +104,10 @@ class Metrics:
     def _get(self, path: str, parameters: Mapping[str, str]) -> Any:
         if not self._url:
             raise NotConfigured("metrics are not configured: set PROMETHEUS_URL to Prometheus")
-        if self._client is None:
-            self._client = httpx.Client(timeout=self._evidence.limit_seconds, follow_redirects=False, trust_env=False)
+        with self._lock:  # steps ask side by side, and a second client would never be closed
+            if self._client is None:
+                limit = self._evidence.limit_seconds
+                self._client = httpx.Client(timeout=limit, follow_redirects=False, trust_env=False)
         return get_json(self._client, self._url + path, parameters, NAME, "PROMETHEUS_URL")
 
 
