@@ -50,4 +50,5 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --no-input -c constraints.txt -e '.[test]'
 	@IPYTHONDIR=$(VENV)/etc/ipython $(BIN)/python -m ipykernel install --sys-prefix --name runbook --display-name Runbook >/dev/null
 	@$(BIN)/python -m runbook.kernels.spec
+	@$(BIN)/jupyter labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" >/dev/null 2>&1
 	@printf '%s' "$(CURDIR)" > $(STAMP)

@@ -339,7 +339,8 @@ def _lab(notebooks: Path, arguments: list[str]) -> int:
     import subprocess
 
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}", *root, *arguments]
+    quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={notebooks}", *quiet, *root, *arguments]
     child = subprocess.Popen(command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches JupyterLab itself, which asks once more
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())

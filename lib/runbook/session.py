@@ -274,6 +274,7 @@ class Runbook:
         html = (
             f"<div class='rb-context'><p>{escape(text)}</p><p class='rb-muted'>{escape(labels[:1000] + more)}</p></div>"
         )
+        html = tables.NOTEBOOK_STYLE + html
         _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
 
 

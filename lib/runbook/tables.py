@@ -25,6 +25,19 @@ _WORDS = {
     Status.SKIPPED: "– skipped",
 }
 _QUESTION_LINES = 60
+NOTEBOOK_STYLE = (
+    "<style>"
+    ".rb-finding,.rb-verdict{border-left:4px solid #5b6570;padding:2px 0 2px 10px;margin:6px 0}"
+    ".rb-finding.rb-critical,.rb-verdict.rb-critical{border-color:#b3261e}.rb-finding.rb-warning,.rb-verdict.rb-warning{border-color:#b07d00}"
+    ".rb-finding.rb-ok,.rb-verdict.rb-ok{border-color:#007a5a}.rb-finding.rb-unknown,.rb-verdict.rb-unknown{border-color:#a8487f}"
+    ".rb-status{border:1px solid currentColor;border-radius:9px;padding:0 7px;margin-right:4px;white-space:nowrap;font-weight:600}"
+    ".rb-changes{border:1px solid #b07d00;border-radius:4px;padding:0 5px}"
+    ".rb-command,.rb-how pre{background:var(--jp-layout-color2,#eee);padding:6px 8px;white-space:pre-wrap}"
+    ".rb-table td,.rb-table th{text-align:left!important}.rb-table .rb-num{text-align:right!important;white-space:nowrap}.rb-muted{opacity:.75}.rb-table caption{text-align:left;font-weight:600}"
+    ".rb-scroll{overflow-x:auto}"
+    "</style>"
+)
+"""How findings look in JupyterLab; the report has a style sheet of its own and drops this."""
 
 
 def render(table: Table) -> str:
