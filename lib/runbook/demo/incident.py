@@ -70,7 +70,7 @@ class Override:
 
     From `start_minute` it goes to `value` over `ramp_minutes`, until `end_minute`. `fact` names one of
     the simulation's facts to use as the value. `scale` multiplies: a counter's rate, a histogram's typical
-    duration. A metric may be named without labels; then all its series are meant.
+    duration. `noise` is a gauge's relative scatter while it is in force. A metric may be named without labels; then all its series are meant.
     """
 
     metric: str
@@ -81,6 +81,7 @@ class Override:
     start_minute: int = -FOREVER
     end_minute: int = FOREVER
     ramp_minutes: int = 0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,18 +57,18 @@ OVERSIZED_POSITION = Incident(
     alert=_limit_alert("SOLUSDT"),
     calm=0.55,
     behaviours=(
-        Behaviour("sentiment-analyst", -34, -8, entries_per_hour=60, hold_minutes=(300, 400), long_share=1,
+        Behaviour("sentiment-analyst", -8, -3, entries_per_hour=60, hold_minutes=(300, 400), long_share=1,
                   size=0.34, stops=0.0, ignores_limits=True, symbols=("SOLUSDT",),
                   reasons=("Social volume up 180 %, sizing by conviction",)),
     ),
     logs=(
-        LogLine("risk-agent", -33, "warn", "Position size above limit, approved by strategy override",
+        LogLine("risk-agent", -7.1, "warn", "Position size above limit, approved by strategy override",
                 {"agent": "sentiment-analyst", "size": 0.34, "limit": 0.1, "symbol": "SOLUSDT"}),
-        LogLine("risk-analyzer-server", -33, "warn", "Position limit check skipped",
+        LogLine("risk-analyzer-server", -7.1, "warn", "Position limit check skipped",
                 {"limit": 0.1, "requested": 0.34, "reason": "risk_override"}),
     ),
     audits=(
-        Audit(-46, "CONFIG_UPDATED", "strategies.sentiment.sizing fixed -> conviction; risk_override = true",
+        Audit(-21, "CONFIG_UPDATED", "strategies.sentiment.sizing fixed -> conviction; risk_override = true",
               "config/strategies/sentiment", user="deploy-bot",
               metadata={"strategies.sentiment.sizing": "conviction", "strategies.sentiment.risk_override": True}),
     ),
@@ -83,14 +83,14 @@ STACKED_POSITIONS = Incident(
     calm=0.55,
     limits=Limits(max_positions=8),
     behaviours=tuple(
-        Behaviour(agent, -50 + 9 * number, -5, entries_per_hour=60, hold_minutes=(300, 400), long_share=1,
+        Behaviour(agent, -17 + 3 * number, -1, entries_per_hour=60, hold_minutes=(300, 400), long_share=1,
                   size=0.094, ignores_limits=True, symbols=("SOLUSDT",))
         for number, agent in enumerate(_STACKED)
     ),
     logs=(
-        LogLine("risk-analyzer-server", -49, "info", "Position limit check passed",
-                {"scope": "position", "share": 0.094, "limit": 0.1, "symbol": "SOLUSDT"}, 5, 540),
-        LogLine("risk-agent", -48, "info", "Trade approved", {"symbol": "SOLUSDT", "share": 0.094, "limit": 0.1}, 5, 540),
+        LogLine("risk-analyzer-server", -16.1, "info", "Position limit check passed",
+                {"scope": "position", "share": 0.094, "limit": 0.1, "symbol": "SOLUSDT"}, 5, 180),
+        LogLine("risk-agent", -16, "info", "Trade approved", {"symbol": "SOLUSDT", "share": 0.094, "limit": 0.1}, 5, 180),
     ),
     audits=(
         Audit(-2900, "CONFIG_UPDATED", "trading.max_positions 3 -> 8", "config/trading",
@@ -104,7 +104,7 @@ MEMORY_LEAK = Incident(
     cause="leak",
     alert=_memory_alert("order-executor-server"),
     overrides=(
-        Override(_WORKING_SET, 446.0 * MEBI, labels=_pod("order-executor-server"), start_minute=-560, ramp_minutes=568),
+        Override(_WORKING_SET, 446.0 * MEBI, labels=_pod("order-executor-server"), start_minute=-560, ramp_minutes=568, noise=0.012),
     ),
     allocations=(
         Allocation("order-executor-server", 231 * MEBI, 412_000, (
@@ -123,7 +123,7 @@ CACHE_WARMUP = Incident(
     cause="burst",
     alert=_memory_alert("market-data-server"),
     overrides=(
-        Override(_WORKING_SET, 430.0 * MEBI, labels=_pod("market-data-server"), start_minute=-38, ramp_minutes=22),
+        Override(_WORKING_SET, 430.0 * MEBI, labels=_pod("market-data-server"), start_minute=-38, ramp_minutes=22, noise=0.012),
         Override(_CPU, 60 * 0.31, labels=_pod("market-data-server"), start_minute=-38, end_minute=-16),
     ),
     allocations=(
@@ -166,10 +166,8 @@ CPU_RETRIES = Incident(
     ),
 )  # fmt: skip
 
-_NOW = "TIMESTAMPTZ '2026-01-15 14:10:00+00'"
-_FLOOD_ROWS = 32_000
 _FLOOD_HOURS = 34
-_CANDLES = f"""
+_CANDLES = """
 INSERT INTO candlesticks (id, symbol, exchange, interval, open_time, close_time, open, high, low, close, volume,
                           quote_volume, trades_count, created_at)
 SELECT md5(s || i)::uuid, s, 'binance', '1m', t, t + interval '59.999 seconds', 100 + i % 7, 108, 99, 101 + i % 7,
@@ -177,14 +175,14 @@ SELECT md5(s || i)::uuid, s, 'binance', '1m', t, t + interval '59.999 seconds', 
 FROM unnest(ARRAY['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'BNBUSDT', 'XRPUSDT']) AS s, generate_series(1, 50000) AS i,
      LATERAL (SELECT TIMESTAMPTZ '2026-01-10 06:00:00+00' - i * interval '1 minute' AS t) AS w
 ON CONFLICT DO NOTHING"""
-_FLOOD = f"""
+_FLOOD = """
 INSERT INTO audit_logs (id, timestamp, event_type, severity, user_id, ip_address, resource, action, success, metadata,
                         request_id, duration_ms)
-SELECT md5('flood' || i)::uuid, {_NOW} - interval '{_FLOOD_HOURS} hours' * (1 - i / {_FLOOD_ROWS}.0), 'MCP_TOOL_CALL', 'DEBUG',
+SELECT md5('flood' || i)::uuid, TIMESTAMPTZ '2026-01-15 14:10:00+00' - interval '34 hours' * (1 - i / 32000.0), 'MCP_TOOL_CALL', 'DEBUG',
        'technical-analyst', '10.42.0.31', 'mcp/technical-indicators', 'calculate_rsi', true,
        jsonb_build_object('arguments', jsonb_build_object('symbol', 'BTCUSDT', 'period', 14, 'closes', repeat(md5(i::text), 12)),
-                          'trace', md5('t' || i)), 'req-' || md5('r' || i), i %% 40
-FROM generate_series(1, {_FLOOD_ROWS}) AS i""".replace("%%", "%")
+                          'trace', md5('t' || i)), 'req-' || md5('r' || i), i % 40
+FROM generate_series(1, 32000) AS i"""
 _OLD_SESSIONS = """
 INSERT INTO trading_sessions (mode, symbol, exchange, started_at, stopped_at, initial_capital, final_capital, total_trades,
                               winning_trades, losing_trades, total_pnl, max_drawdown, created_at, updated_at)
@@ -215,4 +213,3 @@ AUDIT_FLOOD = Incident(
 )  # fmt: skip
 
 INCIDENTS = (OVERSIZED_POSITION, STACKED_POSITIONS, MEMORY_LEAK, CACHE_WARMUP, CPU_RETRIES, AUDIT_FLOOD)
-

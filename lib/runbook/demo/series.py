@@ -66,6 +66,8 @@ class Recorder:
             target = self._facts[override.fact] if override.fact else override.value
             if target is not None:
                 values += (target - values) * share
+            if override.noise:
+                values *= 1 + override.noise * share * self._rng.standard_normal(times.shape)
         yield Series(name, labels, times, values)
 
     def counter(

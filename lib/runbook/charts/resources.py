@@ -1,0 +1,71 @@
+"""Charts of what is used up: memory and CPU, heap, disk, tables, exposure."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from runbook.alert import Window
+from runbook.charts.figure import Chart, Line, Threshold, bars, timeline
+from runbook.outcome import Finding
+from runbook.tables import amount
+
+_UNITS = {"memory": "bytes", "cpu": "cores"}
+
+
+def usage(finding: Finding, window: Window) -> Chart | None:
+    """A container's memory or CPU over the window, with its limit."""
+    kind, limit = finding.figures["resource"], finding.figures["limit"]
+    unit = _UNITS[kind]
+    lines = [Line("memory" if kind == "memory" else "CPU", finding.series["usage"], fill=True)]
+    limits = [Threshold(limit, f"limit {amount(limit, unit)}")] if math.isfinite(limit) else []
+    return timeline(finding.title, unit, window, lines, thresholds=limits)
+
+
+def throttled(finding: Finding, window: Window) -> Chart | None:
+    """The share of throttled CPU periods over the window."""
+    return timeline(finding.title, "%", window, [Line("throttled", finding.series["throttled"], "orange")],
+                    thresholds=[Threshold(0.25, "latency suffers above 25 %")])  # fmt: skip
+
+
+def heap(finding: Finding, window: Window) -> Chart | None:
+    """Live heap memory by the function that holds it."""
+    return bars(finding.title, "bytes", finding.series.get("sites", {}))
+
+
+def volume(finding: Finding, window: Window) -> Chart | None:
+    """A volume's used bytes over the time that the forecast rests on, with its capacity."""
+    used = finding.series["used"]
+    capacity = finding.figures["capacity_bytes"]
+    span = Window(used["time"].iloc[0].to_pydatetime(), window.starts_at, window.as_of)
+    return timeline(finding.title, "bytes", span, [Line("used", used, fill=True)],
+                    thresholds=[Threshold(capacity, f"capacity {amount(capacity, 'bytes')}"), Threshold(0.8 * capacity, "80 %")])  # fmt: skip
+
+
+def tables(finding: Finding, window: Window) -> Chart | None:
+    """The biggest tables, with their indexes."""
+    return bars(finding.title, "bytes", finding.series["sizes"])
+
+
+def growth(finding: Finding, window: Window) -> Chart | None:
+    """What each table grew by in the last day."""
+    return bars(finding.title, "bytes", finding.series["growth"])
+
+
+def exposure(finding: Finding, window: Window) -> Chart | None:
+    """The share of the portfolio in each symbol, with the limit."""
+    limit = finding.figures["limit"]
+    return bars(
+        finding.title, "%", finding.series["shares"], thresholds=[Threshold(limit, f"limit {amount(limit, '%')}")]
+    )
+
+
+def position_values(finding: Finding, window: Window) -> Chart | None:
+    """The value held in each symbol over the window, with the limit."""
+    frames: dict[str, pd.DataFrame] = finding.series["values"]
+    limit = finding.figures["limit_usdt"]
+    lines = [Line(symbol, frame, step=True) for symbol, frame in list(frames.items())[:6]]
+    return timeline(
+        finding.title, "USDT", window, lines, thresholds=[Threshold(limit, f"limit {amount(limit, 'USDT')}")]
+    )
