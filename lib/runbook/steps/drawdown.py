@@ -16,7 +16,7 @@ from runbook.outcome import Action, Finding, Status, Table, Verdict
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.steps.agents import DEPLOYMENTS
-from runbook.steps.sessions import number
+from runbook.steps.values import number
 from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 from runbook.tables import amount, duration, moment
 

@@ -12,7 +12,7 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
-from runbook.steps.sessions import number
+from runbook.steps.values import number
 from runbook.tables import amount
 
 MARKET_WIDE_SHARE = 0.6

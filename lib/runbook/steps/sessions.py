@@ -1,16 +1,20 @@
-"""Trading sessions: which one this is about, whether trading is halted, and how fresh its data is."""
+"""Trading sessions: which one this is about, whether trading is halted or failed and why, and how fresh its data is."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from runbook.alert import Window
-from runbook.outcome import Finding, Status, Table
+from runbook.alert import Alert, Window
+from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
+from runbook.steps import agents
+from runbook.steps.values import age_seconds, number, text
+from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 from runbook.tables import amount, duration, moment
 
 FILL_STALE_SECONDS = 15 * 60
@@ -166,20 +170,244 @@ def _ago(seconds: float) -> str:
     return f"{duration(seconds)} ago" if math.isfinite(seconds) else "never"
 
 
-def age_seconds(value: Any, window: Window) -> float:
-    """Seconds from `value` to the report's moment; NaN where there is none."""
-    return float("nan") if value is None or pd.isna(value) else float((window.as_of - value).total_seconds())
+def orchestrator(cluster: Cluster) -> Finding:
+    """Orchestrator health: what it answers at /health and /readiness, through the API server's proxy."""
+    answers = {path: cluster.health("orchestrator-service", 8081, path).data for path in ("/health", "/readiness")}
+    rows = [
+        {"path": path, "code": int(one["code"]), "answer": " ".join(str(one["body"]).split())[:200]}
+        for path, one in answers.items()
+    ]
+    failing = [str(row["path"]) for row in rows if int(str(row["code"])) >= 300]
+    return Finding(
+        "sessions.orchestrator",
+        Status.CRITICAL if failing else Status.OK,
+        f"The orchestrator does not answer at {', '.join(failing)}" if failing else "The orchestrator answers at /health and /readiness",
+        "; ".join(f"{row['path']}: {row['code']} {row['answer']}" for row in rows),
+        {"failing": ", ".join(failing), "answers": not failing},
+        (Table("What the orchestrator answers", pd.DataFrame(rows), {"code": ""}),),
+    )  # fmt: skip
 
 
-def number(value: Any) -> float:
-    """`value` as a float; NaN for none, text that is no number, and infinities."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        return float("nan")
-    return result if math.isfinite(result) else float("nan")
+def last_words(orchestrator_pods: Finding, cluster: Cluster, window: Window) -> Finding:
+    """Last words: the orchestrator's log before its last restart in the window."""
+    app = "orchestrator" if orchestrator_pods.figures.get("restarted") else ""
+    return agents.words_before_restart("sessions.last_words", app, cluster, window)
 
 
-def text(value: Any) -> str:
-    """`value` as one line of text; "not recorded" for none."""
-    return " ".join(str(value).split())[:300] if isinstance(value, str) and value.strip() else "not recorded"
+def flow(database: Database, window: Window) -> Finding:
+    """Flow: signals, orders, fills and new sessions over the window, and since the alert."""
+    seconds = max(300, round(window.seconds / 60 / 300) * 300)
+    frame = database.ask(
+        "sessions/flow", start=window.start, as_of=window.as_of, starts_at=window.starts_at, seconds=seconds
+    ).frame
+    if frame.empty:
+        return Finding("sessions.flow", Status.WARNING, "No signal, order or fill in the whole window", "Nothing flows: agents and orders both stand still.",
+                       {"flows": False, "stopped_at": None, "since": 0, "signals": 0, "orders": 0, "fills": 0, "sessions": 0})  # fmt: skip
+    full = pd.date_range(frame["bucket"].min(), pd.Timestamp(window.as_of), freq=f"{seconds}s")
+    series = {
+        str(kind): one.set_index("bucket")["count"]
+        .reindex(full)
+        .fillna(0.0)
+        .rename_axis("time")
+        .reset_index(name="value")
+        for kind, one in frame[frame["kind"] != "sessions"].groupby("kind", sort=False)
+    }
+    since = frame.groupby("kind")["since"].sum()
+    last = frame.groupby("kind")["last"].max()
+    counts = {kind: int(since.get(kind, 0)) for kind in ("signals", "orders", "fills", "sessions")}
+    newest = last[last.index != "sessions"].max() if (last.index != "sessions").any() else None
+    quiet = age_seconds(newest, window)
+    gaps = frame[frame["kind"] == "signals"]["bucket"].sort_values().diff().dt.total_seconds().dropna()
+    usual = float(gaps.median()) if len(gaps) else float(seconds)
+    flows = counts["signals"] > 0 and quiet <= max(3 * usual, 900)
+    shown = pd.DataFrame(
+        [
+            {
+                "what": kind,
+                "in the window": int(frame.loc[frame["kind"] == kind, "count"].sum()),
+                "since the alert": counts[kind],
+                "last": last.get(kind),
+            }
+            for kind in counts
+        ]
+    )
+    return Finding(
+        "sessions.flow",
+        Status.OK if flows else Status.WARNING,
+        (f"Signals flow: {counts['signals']} since the alert, {counts['orders']} orders, {counts['fills']} fills" if flows
+         else f"Nothing flows since {moment(newest)}: {counts['signals']} signals, {counts['orders']} orders and {counts['fills']} fills since the alert"),
+        f"{counts['sessions'] or 'No'} new trading {'session' if counts['sessions'] == 1 else 'sessions'} since the alert.",
+        {"flows": flows, "stopped_at": None if flows else newest, "bucket_minutes": seconds // 60, **counts},
+        (Table("Signals, orders, fills and sessions", shown, {"in the window": "", "since the alert": "", "last": "time"}),),
+        series={"flow": series},
+    )  # fmt: skip
+
+
+def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
+    """The decision of TradingSessionFailure: resume, restart, or repair first what the orchestrator needs, and why."""
+    kind, culprit = failure(findings)
+    decision, summary, status = _choice(kind, culprit, findings)
+    return Verdict(
+        decision,
+        summary,
+        status,
+        (*_reasons(findings), *unknown_reasons(findings)),
+        tuple(_actions(kind, culprit, findings, alert, namespace)),
+        _checklist(findings),
+    )
+
+
+def failure(findings: Mapping[str, Finding]) -> tuple[str, str]:
+    """(kind, culprit) of a session that does not trade: "paused", "dependency", "resources", "crashed", "stalled", "running" or "unknown".
+
+    What the orchestrator needs comes before how it ended: it exits when a server it needs is away, which looks like a crash.
+    """
+    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
+    pods, health = figures_of(findings, "platform.pods.orchestrator"), figures_of(findings, "sessions.orchestrator")
+    broken = bool(pods.get("not_ready")) or bool(health.get("failing"))
+    if broken or pods.get("restarted"):
+        down = str(figures_of(findings, "agents.mcp_servers").get("down", ""))
+        blamed, culprit = agents.cause_of(findings)
+        if pods.get("oom_killed"):
+            return "resources", "orchestrator"
+        if down:
+            return "dependency", down
+        if blamed in ("database", "llm", "mcp"):
+            return "dependency", culprit
+        if broken:
+            return "crashed", "orchestrator"
+    if halt.get("paused"):
+        return "paused", str(halt["paused_by"])
+    if flows and not flows["flows"]:
+        return "stalled", ""
+    return ("running", "") if flows and halt and (pods or health) else ("unknown", "")
+
+
+def _choice(kind: str, culprit: str, findings: Mapping[str, Finding]) -> tuple[str, str, Status]:
+    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
+    since = (
+        f" Nothing has been traded or signalled since {moment(flows['stopped_at'])}."
+        if flows.get("stopped_at") is not None
+        else ""
+    )
+    match kind:
+        case "dependency":
+            return (
+                f"repair {culprit} first",
+                f"The orchestrator fails because {culprit} does not serve it: restarting the session does not help before that.{since}",
+                Status.CRITICAL,
+            )
+        case "resources":
+            return (
+                "raise the memory limit of orchestrator",
+                f"The orchestrator was killed for exceeding its memory limit.{since}",
+                Status.CRITICAL,
+            )
+        case "crashed":
+            rolled = "orchestrator" in str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
+            words = str(figures_of(findings, "sessions.last_words").get("words", ""))
+            said = f" Its last words: “{words[:120]}”." if words else ""
+            if rolled:
+                return (
+                    "take the orchestrator's rollout back",
+                    f"The orchestrator crashes since it was rolled out; what it depends on is well.{said}{since}",
+                    Status.CRITICAL,
+                )
+            return (
+                "restart the orchestrator",
+                f"The orchestrator crashed; nothing it depends on is known to be down.{said}{since}",
+                Status.CRITICAL,
+            )
+        case "paused":
+            return (
+                "resume trading, if the reason is over",
+                f"Nothing crashed: trading is paused since {moment(halt['paused_at'])} by {culprit} ({halt['reason']}).{since}",
+                Status.WARNING,
+            )
+        case "stalled":
+            return (
+                "restart the orchestrator",
+                f"The orchestrator is up and not paused, but nothing flows.{since}",
+                Status.CRITICAL,
+            )
+        case "running":
+            return (
+                "nothing to restart",
+                f"Healthy: the orchestrator runs, trading is not paused and {flows['signals']} signals came since the alert.",
+                Status.OK,
+            )
+    return (
+        "find out whether the orchestrator runs",
+        "It is not known whether a session trades: too little could be asked.",
+        Status.UNKNOWN,
+    )
+
+
+def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
+    order = ("platform.pods.orchestrator", "sessions.orchestrator", "sessions.last_words", "agents.mcp_servers", "platform.pods.mcp-server", "sessions.paused",
+             "agents.status", "sessions.flow", "platform.rollouts", "platform.config_changes")  # fmt: skip
+    for name in order:
+        found = findings.get(name)
+        if (
+            found is not None
+            and found.is_known
+            and (found.status is not Status.OK or name in ("sessions.flow", "sessions.paused"))
+        ):
+            yield f"{found.title}."
+    restart = figures_of(findings, "positions.restart_safety")
+    if restart:
+        yield "A restart is safe now." if restart["safe"] else f"A restart is not safe yet: {restart['reasons']}."
+
+
+def _actions(
+    kind: str, culprit: str, findings: Mapping[str, Finding], alert: Alert, namespace: str
+) -> Iterator[Action]:
+    restart = figures_of(findings, "positions.restart_safety")
+    rolled = str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
+    unsafe = "" if not restart or restart["safe"] else f" Not before this is settled: {restart['reasons']}."
+    killed = str(figures_of(findings, "platform.pods.mcp-server").get("oom_killed", ""))
+    if kind == "dependency":
+        blamed = (
+            "mcp"
+            if any(one in agents.MCP_SERVERS for one in culprit.split(", "))
+            else "database"
+            if culprit == "postgres"
+            else "llm"
+        )
+        yield from agents.repair(blamed, culprit, rolled, namespace)
+        if killed:
+            yield from agents.repair("resources", killed, rolled, namespace)
+    if kind == "resources":
+        yield Action("Raise the memory limit of the orchestrator", kubectl(namespace, "set", "resources", "deployment/orchestrator", "--limits=cpu=1,memory=4Gi"),
+                     "Twice the platform's usual 2Gi; look for the reason of the growth as well.", changes=True)  # fmt: skip
+    if kind == "crashed" and "orchestrator" in rolled:
+        yield Action("Take the last rollout of the orchestrator back", kubectl(namespace, "rollout", "undo", "deployment/orchestrator"),
+                     f"It crashes since then.{unsafe}", changes=True)  # fmt: skip
+    if kind != "running":
+        after = {
+            "dependency": " Only after the cause is repaired.",
+            "paused": " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
+        }.get(kind, "")
+        yield Action("Restart the orchestrator gracefully", kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
+                     f"It opens a new trading session.{after}{unsafe}", changes=True)  # fmt: skip
+    yield Action("Monitor its startup", kubectl(namespace, "logs", "-f", "deployment/orchestrator"))
+    yield Action("See whether a session trades again", f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
+                 "SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;\n"
+                 "SELECT max(created_at) AS last_signal FROM agent_signals;\nSELECT max(placed_at) AS last_order FROM orders;\nSQL")  # fmt: skip
+    yield silence(alert)
+
+
+def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
+    def title(name: str) -> str:
+        found = findings.get(name)
+        return found.title if found is not None else "not checked"
+
+    return (
+        ("Paused or crashed?", f"{title('sessions.paused')}; {title('platform.pods.orchestrator').lower()}"),
+        ("What did it say last?", title("sessions.last_words")),
+        ("Were the agents well?", title("agents.status")),
+        ("Were the MCP servers well?", title("agents.mcp_servers")),
+        ("What changed before?", f"{title('platform.rollouts')}; {title('platform.config_changes')}"),
+        ("What stayed open meanwhile?", title("positions.open_now")),
+        ("Since when does trading flow again?", title("sessions.flow")),
+    )

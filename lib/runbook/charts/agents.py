@@ -1,0 +1,77 @@
+"""Charts of agents: when they were online, what they signalled, how long they took, and what slowed with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from runbook.alert import Window
+from runbook.charts.figure import Chart, Line, Threshold, heatmap, states, timeline
+from runbook.outcome import Finding
+from runbook.tables import amount
+
+_LINES_MAX = 6
+_ONLINE = {1.0: ("online", "green"), 0.0: ("offline", "alarm"), 0.5: ("degraded", "amber")}
+
+
+def agents_online(finding: Finding, window: Window) -> Chart | None:
+    """One lane an agent: online or not, by its own metric."""
+    return states(finding.title, window, finding.series["online"], _ONLINE)
+
+
+def signals(finding: Finding, window: Window) -> Chart | None:
+    """Signals by agent and time: an empty stretch is an agent that said nothing."""
+    grid: pd.DataFrame | None = finding.series.get("grid")
+    return None if grid is None else heatmap(finding.title, "signals", window, grid)
+
+
+def latency(finding: Finding, window: Window) -> Chart | None:
+    """p50, p95 and p99 of the slowest agent, with its mean, against the threshold."""
+    name = finding.figures["slowest"]
+    stats = finding.series["agents"].get(name, {})
+    limit = finding.figures["threshold_ms"]
+    lines = [Line(label, stats[label]) for label in ("p50", "p95", "p99", "mean") if label in stats]
+    cap = " (p95 and p99 cannot read above the last bucket, 5,000 ms)" if finding.figures["capped"] else ""
+    return timeline(f"{name}: mean {amount(finding.figures['mean_ms'], 'ms')}, {amount(finding.figures['mean_before_ms'], 'ms')} before the alert{cap}", "ms", window, lines,
+                    thresholds=[Threshold(limit, f"threshold {amount(limit, 'ms')}")])  # fmt: skip
+
+
+def latency_by_agent(finding: Finding, window: Window) -> Chart | None:
+    """p95 by agent and time against the threshold."""
+    series: Mapping[str, Mapping[str, pd.DataFrame]] = finding.series["agents"]
+    rows = {name: stats["p95"].set_index("time")["value"] for name, stats in series.items()}
+    limit = finding.figures["threshold_ms"]
+    grid = pd.DataFrame(rows).T
+    # A histogram reads at most its last bucket's bound: reaching the threshold counts as over it.
+    return heatmap(f"p95 by agent; over {amount(limit, 'ms')}: {finding.figures['slow'] or 'none'}", "ms", window, grid,
+                   threshold=Threshold(limit * 0.999, amount(limit, "ms")))  # fmt: skip
+
+
+def latency_parts(finding: Finding, window: Window) -> Chart | None:
+    """p95 of LLM, MCP tools and database, each as a multiple of its median before the alert."""
+    lines = [
+        Line(part, stats["p95"].assign(value=stats["p95"]["value"] / _usual(stats["p95"], window)))
+        for part, stats in finding.series["parts"].items()
+        if "p95" in stats and _usual(stats["p95"], window) > 0
+    ]
+    moved = finding.figures["moved"]
+    return timeline(f"Slower than before the alert by half or more: {moved or 'none of LLM, MCP tools, database'}", "times its usual p95", window, lines)  # fmt: skip
+
+
+def latency_throttling(finding: Finding, window: Window) -> Chart | None:
+    """Share of CPU periods throttled, the pods that are throttled most."""
+    series: Mapping[str, pd.DataFrame] = finding.series["throttling"]
+    most = sorted(series.items(), key=lambda item: -float(item[1]["value"].tail(20).median()))[:4]
+    return timeline(finding.title, "%", window, [Line(pod, one) for pod, one in most])
+
+
+def flow(finding: Finding, window: Window) -> Chart | None:
+    """Signals, orders and fills over the window: whether trading flows."""
+    lines = [Line(name, one, step=True) for name, one in finding.series["flow"].items()]
+    return timeline(finding.title, f"rows in {finding.figures['bucket_minutes']} min", window, lines[:_LINES_MAX])
+
+
+def _usual(series: pd.DataFrame, window: Window) -> float:
+    before = series[series["time"] < pd.Timestamp(window.starts_at - (window.starts_at - window.start) / 4)]["value"]
+    return float(before.median()) if len(before) else float("nan")
