@@ -7,6 +7,7 @@ are imported by `render` (ahead of time by `preload`), so that importing this pa
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +37,9 @@ WORDS = {
     "cancelled": ("✕", "run cancelled"),
 }
 STATES = {"ran": ("✓", "ran"), "failed": ("✕", "failed"), "timed_out": ("✕", "timed out"), "not_run": ("–", "not run")}
+
+
+_WORST_FIRST = ("critical", "warning", "unknown", "skipped", "ok")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Page:
     facts: Facts
     sections: list[Section]
     findings: list[dict[str, str]]
+    tally: str
     clock: list[Moment]
     truth: str
     starts_at: datetime
@@ -106,12 +111,12 @@ def render(notebook: Mapping[str, Any], facts: Facts) -> str:
         template_name="report",
         template_file="index.html.j2",
         extra_template_basedirs=[str(TEMPLATES)],
-        filters={"clock_time": clock_time, "long_time": long_time, "duration": duration},
+        filters={"clock_time": clock_time, "long_time": long_time, "duration": duration, "tidy": tidy},
     )
     resources = {"page": page, "words": WORDS, "states": STATES, "policy": POLICY, "css": _css()}
     document = nbformat.from_dict({**notebook, "cells": []})
     html, _ = exporter.from_notebook_node(document, resources=resources)
-    return str(html)
+    return visible(str(html))
 
 
 def minimal(outcome: Mapping[str, Any]) -> str:
@@ -153,7 +158,8 @@ def build(notebook: Mapping[str, Any], facts: Facts) -> Page:
     return Page(
         facts=facts,
         sections=sections,
-        findings=reader.findings,
+        findings=sorted(reader.findings, key=lambda finding: _WORST_FIRST.index(finding["status"])),
+        tally=_tally([finding["status"] for finding in reader.findings]),
         clock=clock(facts, starts_at, as_of),
         truth=truth(outcome),
         starts_at=starts_at,
@@ -179,7 +185,7 @@ def truth(outcome: Mapping[str, Any]) -> str:
     else:
         parts.append(f"{known} of {len(findings)} checks{' that began' if cells['ran'] < total else ''} have an answer")
     silent = [s for s in outcome["sources"] if s["status"] == "unknown"]
-    parts += [f"{s['name']}: {_sentence(s['reason']) or 'no answer'}" for s in silent]
+    parts += [_silence(source["name"], source["reason"]) for source in silent]
     recorded = [s["name"] for s in outcome["sources"] if s["status"] == "recorded"]
     if recorded:
         parts.append(f"{' and '.join(recorded)} from recorded evidence, not live")
@@ -256,8 +262,20 @@ def _told(text: str) -> str:
         return text
 
 
-def _sentence(text: str) -> str:
-    return text.strip().rstrip(".")
+def _silence(name: str, reason: str) -> str:
+    """Why a source is silent, with its name once and without a count that says "all"."""
+    text = re.sub(r"^(\d+) of \1 questions failed: ", "", reason.strip().rstrip("."))
+    text = text.removeprefix(f"{name}: ")
+    return text if text.lower().startswith(name.lower()) else f"{name}: {text or 'no answer'}"
+
+
+def _tally(statuses: list[str]) -> str:
+    return ", ".join(f"{statuses.count(status)} {status}" for status in _WORST_FIRST if status in statuses)
+
+
+def tidy(text: str) -> str:
+    """`text` whose numbers keep to their units at the end of a line."""
+    return re.sub(r"(?<=\d) (?=(?:%|USDT|ms|s|min|h|d|[KMGT]?i?B)(?![A-Za-z]))", "\u00a0", text)
 
 
 def _css() -> str:
