@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -100,7 +99,7 @@ async def _work(background: Background, concurrency: int, with_parent: bool) -> 
 
 
 def _until_end_of_input(loop: asyncio.AbstractEventLoop, background: Background) -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # not sys.stdin: a thread that waits in its lock breaks the interpreter's end
         pass
     with contextlib.suppress(RuntimeError):  # the loop has ended by itself
         loop.call_soon_threadsafe(background.stop)
