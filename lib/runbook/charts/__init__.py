@@ -10,6 +10,16 @@ from runbook.charts.agents import (
     signals,
 )
 from runbook.charts.figure import Chart, Line, Threshold, bars, heatmap, states, timeline
+from runbook.charts.platform import (
+    breaker_states,
+    error_ratio,
+    errors_by_component,
+    exchange_errors,
+    exchange_requests,
+    expression,
+    failure_ratio,
+    pool,
+)
 from runbook.charts.resources import (
     exposure,
     growth,
@@ -28,8 +38,15 @@ __all__ = [
     "Threshold",
     "agents_online",
     "bars",
+    "breaker_states",
     "equity",
+    "error_ratio",
+    "errors_by_component",
+    "exchange_errors",
+    "exchange_requests",
     "exposure",
+    "expression",
+    "failure_ratio",
     "flow",
     "gauge",
     "growth",
@@ -41,6 +58,7 @@ __all__ = [
     "latency_throttling",
     "losses",
     "market_against_portfolio",
+    "pool",
     "position_values",
     "signals",
     "states",

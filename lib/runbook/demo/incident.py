@@ -78,8 +78,8 @@ class Override:
     fact: str = ""
     scale: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
-    start_minute: int = -FOREVER
-    end_minute: int = FOREVER
+    start_minute: float = -FOREVER
+    end_minute: float = FOREVER
     ramp_minutes: int = 0
     noise: float = 0.0
 
@@ -114,6 +114,15 @@ class PodState:
     minute: float = 0.0
     message: str = ""
     previous_log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Trading paused by hand since a minute."""
+
+    minute: float
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +214,7 @@ class Incident:
     statements: tuple[str, ...] = ()
     """SQL that the database runs after the rows are loaded: bulk that it makes itself."""
     rollouts: tuple[Rollout, ...] = ()
+    pause: Pause | None = None
     outage: float | None = None
     """Since which minute the orchestrator is down: no entries, exits, signals or performance rows after it."""
     stray_order: bool = False

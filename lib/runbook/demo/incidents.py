@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook.demo import incidents_resources
+from runbook.demo import incidents_agents, incidents_platform, incidents_resources
 from runbook.demo.incident import (
     FOREVER,
     AlertSpec,
@@ -171,7 +171,16 @@ BAD_METRIC = Incident(
 )  # fmt: skip
 
 INCIDENTS: dict[str, Incident] = {
-    i.name: i for i in (HEALTHY, FLASH_CRASH, ROGUE_STRATEGY, BAD_METRIC, *incidents_resources.INCIDENTS)
+    i.name: i
+    for i in (
+        HEALTHY,
+        FLASH_CRASH,
+        ROGUE_STRATEGY,
+        BAD_METRIC,
+        *incidents_platform.INCIDENTS,
+        *incidents_resources.INCIDENTS,
+        *incidents_agents.INCIDENTS,
+    )
 }
 DEFAULT = FLASH_CRASH.name
 

@@ -11,7 +11,44 @@ from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
+from runbook.steps.dependencies import (
+    coingecko,
+    database,
+    decide,
+    endpoints,
+    exchange,
+    flow,
+    health_checks,
+    llm,
+    llm_cost,
+    nats,
+    pool,
+    redis,
+)
 from runbook.tables import moment
+
+# Notebooks find what trading depends on here too.
+__all__ = [
+    "coingecko",
+    "config_changes",
+    "database",
+    "decide",
+    "endpoints",
+    "events",
+    "exchange",
+    "flow",
+    "health_checks",
+    "llm",
+    "llm_cost",
+    "logs",
+    "names",
+    "nats",
+    "patterns",
+    "pods",
+    "pool",
+    "redis",
+    "rollouts",
+]
 
 _RANK = {"panic": 0, "fatal": 1, "error": 2, "warning": 3, "info": 4, "debug": 5, "trace": 6}
 _VARIABLE = re.compile(
@@ -139,7 +176,11 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
     order = frame["ready"].astype(int) * 1_000_000 - frame["restarts"].clip(upper=999_999)
     shown = shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
     title = (
-        f"{len(down)} of {len(running)} pods {'is' if len(down) == 1 else 'are'} not ready: {names(_apps(down))}"
+        (
+            f"The only pod is not ready: {names(_apps(down))}"
+            if len(running) == 1
+            else f"{len(down)} of {len(running)} pods {'is' if len(down) == 1 else 'are'} not ready: {names(_apps(down))}"
+        )
         if len(down)
         else f"{'The only pod is' if len(running) == 1 else f'All {len(running)} pods are'} ready"
     )

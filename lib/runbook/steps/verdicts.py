@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from runbook.alert import Alert
@@ -19,6 +21,50 @@ def figures_of(findings: Mapping[str, Finding], name: str) -> Mapping[str, Any]:
 def unknown_reasons(findings: Mapping[str, Finding]) -> tuple[str, ...]:
     """One reason for every finding without an answer."""
     return tuple(f"{one.title}. {one.detail}".strip() for one in findings.values() if not one.is_known)
+
+
+def title_of(findings: Mapping[str, Finding], name: str) -> str:
+    """The title of a finding; "not checked" where it was not."""
+    found = findings.get(name)
+    return found.title if found is not None else "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A change shortly before trouble began: when, in words, and the deployment where it was a rollout."""
+
+    at: datetime
+    text: str
+    deployment: str = ""
+
+
+def suspects(findings: Mapping[str, Finding], began: datetime, minutes: float = 30) -> list[Suspect]:
+    """The rollouts, restarts and configuration changes of the `minutes` before `began`, the nearest first."""
+    earliest, latest = began - timedelta(minutes=minutes), began + timedelta(minutes=2)
+    found = []
+    for row in _rows(findings, "platform.rollouts"):
+        if earliest <= row["at"] <= latest:
+            rolled = str(row["deployment"]) if str(row["what"]).startswith("rolled out") else ""
+            found.append(
+                Suspect(row["at"], f"{row['deployment']} {_line(row['what'])} at {row['at']:%H:%M} UTC", rolled)
+            )
+    found += [
+        Suspect(row["at"], f"{_line(row['action'])} by {_line(row['user_id'])} at {row['at']:%H:%M} UTC")
+        for row in _rows(findings, "platform.config_changes")
+        if row["event_type"] == "CONFIG_UPDATED" and earliest <= row["at"] <= latest
+    ]
+    return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _rows(findings: Mapping[str, Finding], name: str) -> list[dict[str, Any]]:
+    found = findings.get(name)
+    frame = found.frame if found is not None and found.is_known else None
+    return [] if frame is None else frame[frame["at"].notna()].to_dict("records")
+
+
+def _line(value: Any) -> str:
+    """`value` as one short line of text."""
+    return " ".join(str(value).split())[:160] if value is not None else "not recorded"
 
 
 def kubectl(namespace: str, *words: str) -> str:
