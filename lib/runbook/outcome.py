@@ -7,6 +7,7 @@ types; the runner reads them back from there. There is no other channel.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
 CONTEXT_MIME = "application/vnd.runbook.context+json"
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 class Status(StrEnum):
@@ -188,6 +191,11 @@ def one_line(text: str, most: int) -> str:
     """`text` on one line, at most `most` characters, without control and direction characters."""
     line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[: 4 * most]).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def visible(text: str) -> str:
+    """`text` with what a reader cannot see, and a page or terminal must not obey, shown as �: control and direction characters."""
+    return _UNSEEN.sub("\ufffd", text)
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -271,9 +270,7 @@ class Runbook:
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
         more = f" and {len(self.others)} more firing alerts of its group" if self.others else ""
-        html = (
-            f"<div class='rb-context'><p>{escape(text)}</p><p class='rb-muted'>{escape(labels[:1000] + more)}</p></div>"
-        )
+        html = f"<div class='rb-context'><p>{tables.escape(text)}</p><p class='rb-muted'>{tables.escape(labels[:1000] + more)}</p></div>"
         html = tables.NOTEBOOK_STYLE + html
         _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
 

@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
-from html import escape
+from html import escape as _escape_markup
 from typing import Any
 
 import pandas as pd
 
-from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.outcome import Action, Finding, Status, Table, Verdict, visible
 from runbook.sources.evidence import Answer
 
 ROWS_SHOWN = 50
@@ -38,6 +38,11 @@ NOTEBOOK_STYLE = (
     "</style>"
 )
 """How findings look in JupyterLab; the report has a style sheet of its own and drops this."""
+
+
+def escape(text: str) -> str:
+    """`text` as HTML text: markup escaped; control and direction characters, which a page must not obey, shown as �."""
+    return _escape_markup(visible(text))
 
 
 def render(table: Table) -> str:

@@ -11,6 +11,9 @@ from xml.etree import ElementTree as ET
 
 import promql_parser
 
+from runbook.outcome import visible
+from runbook.tables import NOTEBOOK_STYLE
+
 _TAGS = frozenset(
     [
         "div",
@@ -139,7 +142,8 @@ def inspect_output(data: Any, metadata: Any) -> None:
         if mime.endswith("+json"):
             json.dumps(content, allow_nan=False)
         elif mime == "text/html":
-            Vocabulary().check(content)
+            assert visible(content) == content, "control or direction characters in an output"
+            Vocabulary().check(content.replace(NOTEBOOK_STYLE, "", 1))
         elif mime == "image/svg+xml":
             words = metadata[mime]
             assert words["alt"].strip()
