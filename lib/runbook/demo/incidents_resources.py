@@ -200,7 +200,7 @@ AUDIT_FLOOD = Incident(
     volume="256Mi",
     overrides=(
         Override(_USED, 178.0 * MEBI),
-        Override(_USED, 205.6 * MEBI, start_minute=-60 * _FLOOD_HOURS + 8, ramp_minutes=60 * _FLOOD_HOURS),
+        Override(_USED, 205.6 * MEBI, start_minute=-60 * _FLOOD_HOURS + 8, ramp_minutes=60 * _FLOOD_HOURS, noise=0.0004),
     ),
     statements=(_CANDLES, _FLOOD, _OLD_SESSIONS),
     logs=(

@@ -112,9 +112,10 @@ def _breakers(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
             yield from recorder.counter(name, per_minute * share, {**labels, "result": result}, start=51_000 * share)
         yield from recorder.counter("circuit_breaker_failures_total", per_minute * 0.001, labels, start=51)
     paused, _ = halted_at(simulation.session, simulation.incident)
+    breaker = "manual_halt" if simulation.incident.pause else "max_drawdown"
     for kind in ("max_drawdown", "high_volatility", "rate_limit", "manual_halt"):
         tripped = np.zeros(FINE.shape)
-        if paused and kind == "max_drawdown":
+        if paused and kind == breaker:
             tripped[paused.timestamp() <= FINE] = 1.0
         yield from recorder.gauge("cryptofunk_circuit_breaker_status", tripped, {"breaker_type": kind})
         before = 1.0 if kind == "max_drawdown" else 0.0
@@ -191,7 +192,7 @@ def _stores(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
         yield from recorder.gauge("health_check_status", 1.0, {"component": component})
         yield from recorder.gauge("health_check_latency_ms", 4.5, {"component": component}, noise=0.2)
     volume = {**NAMESPACE, "persistentvolumeclaim": "postgres-pvc"}
-    used = 27.4e9 + (FINE - FINE[0]) * 2_600.0
+    used = 27.4e9 + (FINE - FINE[0]) * 40.0
     yield from recorder.gauge("kubelet_volume_stats_used_bytes", used, volume)
     yield from recorder.gauge("kubelet_volume_stats_capacity_bytes", float(quantity(simulation.incident.volume)), volume)
 

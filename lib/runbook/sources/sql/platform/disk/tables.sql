@@ -1,0 +1,21 @@
+-- The biggest tables with their indexes and dead rows; partitions and TimescaleDB chunks count for the table they belong to.
+WITH RECURSIVE tree AS (
+    SELECT c.oid AS root, c.oid AS part
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND left(n.nspname, 3) <> 'pg_'
+      AND NOT EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhrelid = c.oid)
+    UNION ALL
+    SELECT t.root, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.part
+)
+SELECT n.nspname AS schema, r.relname AS table, count(*) - 1 AS chunks,
+       sum(pg_total_relation_size(t.part)) AS total_bytes, sum(pg_indexes_size(t.part)) AS index_bytes,
+       sum(greatest(c.reltuples, 0)) AS rows, sum(coalesce(s.n_dead_tup, 0)) AS dead_rows,
+       max(greatest(s.last_vacuum, s.last_autovacuum)) AS vacuumed_at
+FROM tree t
+JOIN pg_class r ON r.oid = t.root
+JOIN pg_namespace n ON n.oid = r.relnamespace
+JOIN pg_class c ON c.oid = t.part
+LEFT JOIN pg_stat_user_tables s ON s.relid = t.part
+GROUP BY n.nspname, r.relname
+ORDER BY total_bytes DESC NULLS LAST
+LIMIT 30
