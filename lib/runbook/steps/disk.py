@@ -40,7 +40,6 @@ def cause(filling: Finding, sizes: Finding, grown: Finding, log: Finding) -> Fin
         return Finding("disk.cause", Status.OK, "Nothing fills the volume: it does not grow", f"The tables take {amount(tables_day, 'bytes')} a day.",
                        {"kind": "none", "table": table, "explained": None})  # fmt: skip
     explained = tables_day / volume_day
-    status = filling.status if filling.status is not Status.OK else Status.OK
     if log.figures["held_back"]:
         return Finding("disk.cause", Status.WARNING, f"The write-ahead log fills the volume: {log.figures['reasons']}",
                        f"The tables explain {amount(explained, '%')} of the growth.", {"kind": "wal", "table": table, "explained": explained})  # fmt: skip
@@ -53,9 +52,9 @@ def cause(filling: Finding, sizes: Finding, grown: Finding, log: Finding) -> Fin
     other = "" if table == biggest else f", not the biggest table ({biggest})"
     return Finding(
         "disk.cause",
-        status,
+        filling.status,
         f"{table} fills the volume{other}: {amount(grown.figures['table_per_day'], 'bytes')} of the {amount(volume_day, 'bytes')} a day",
-        f"The tables' growth explains {amount(explained, '%')} of the volume's; that is an estimate from rows and bytes a row.",
+        f"The tables' growth explains {amount(explained, '%') if explained < 1 else 'all'} of the volume's; that is an estimate from rows and bytes a row.",
         {"kind": "table", "table": table, "biggest": biggest, "explained": explained, "is_biggest": table == biggest, "unusual": grown.figures["unusual"]},
     )  # fmt: skip
 
@@ -182,11 +181,11 @@ def _actions(
 
 def _archive_actions(old: Mapping[str, Any], namespace: str) -> Iterator[Action]:
     before, key = f"'{old['before']:%Y-%m-%d %H:%M:%S}+00'", old["key"]
-    chosen = f"SELECT {key} FROM trading_sessions WHERE created_at < {before}"
+    chosen = f"SELECT {key} FROM trading_sessions WHERE created_at < {before}"  # noqa: S608 - text for people to copy
     queries = {
-        "trading_sessions": f"SELECT * FROM trading_sessions WHERE created_at < {before}",
-        **{name: f"SELECT * FROM {name} WHERE session_id IN ({chosen})" for name in _CHILDREN},
-        "trades": f"SELECT * FROM trades WHERE order_id IN (SELECT id FROM orders WHERE session_id IN ({chosen}))",
+        "trading_sessions": f"SELECT * FROM trading_sessions WHERE created_at < {before}",  # noqa: S608
+        **{name: f"SELECT * FROM {name} WHERE session_id IN ({chosen})" for name in _CHILDREN},  # noqa: S608
+        "trades": f"SELECT * FROM trades WHERE order_id IN (SELECT id FROM orders WHERE session_id IN ({chosen}))",  # noqa: S608
     }
     export = "\n".join(
         f"kubectl exec -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk -c "

@@ -42,8 +42,11 @@ def tables(database: Database) -> Finding:
     )  # fmt: skip
 
 
-def growth(sizes: Finding, database: Database, window: Window) -> Finding:
-    """Growth by table: rows of the last day times the table's bytes a row, against a usual day."""
+def growth(sizes: Finding, database: Database, window: Window, filling: Finding | None = None) -> Finding:
+    """Growth by table: rows of the last day times the table's bytes a row, against a usual day.
+
+    Unusual growth is a warning where the volume fills up (`filling`, the forecast) or that is not known.
+    """
     frame = database.ask("disk/growth", as_of=window.as_of).frame
     if frame.empty:
         return Finding("storage.growth", Status.OK, "No table got a row in these days", "", {"per_day": 0.0, "table": "", "factor": 0.0},
@@ -58,6 +61,7 @@ def growth(sizes: Finding, database: Database, window: Window) -> Finding:
     total = float(rows["bytes_a_day"].sum())
     first = rows.iloc[0]
     unusual = bool(first["factor"] >= 3) or (first["usual_day"] == 0 and first["last_day"] > 100)
+    matters = filling is None or not filling.is_known or bool(filling.figures["grows"])
     times = (
         f"{amount(first['factor'], 'ratio')} times a usual day"
         if math.isfinite(first["factor"])
@@ -65,7 +69,7 @@ def growth(sizes: Finding, database: Database, window: Window) -> Finding:
     )
     return Finding(
         "storage.growth",
-        Status.WARNING if unusual and first["bytes_a_day"] > 0.3 * total else Status.OK,
+        Status.WARNING if unusual and matters and first["bytes_a_day"] > 0.3 * total else Status.OK,
         f"{first['table']} grows most: {amount(first['bytes_a_day'], 'bytes')} in the last day, {amount(first['bytes_a_day'] / total if total else math.nan, '%')} of all; {times}",
         f"{amount(first['last_day'])} rows of {amount(first['bytes_a_row'], 'bytes')} with indexes; a usual day, three days earlier, had {amount(first['usual_day'])}. All tables together {amount(total, 'bytes')} a day.",
         {"table": str(first["table"]), "table_per_day": float(first["bytes_a_day"]), "per_day": total, "factor": float(first["factor"]),
@@ -92,7 +96,7 @@ def writers(grown: Finding, database: Database, window: Window) -> Finding:
     new = first["usual_day"] == 0 and first["last_day"] > 100
     return Finding(
         "storage.writers",
-        Status.WARNING if grown.figures["unusual"] else Status.OK,
+        grown.status,
         f"{amount(first['last_day'] / total, '%')} of the new rows in {table} are “{str(first['kind'])[:100]}”" + (f", which began {moment(first['first'])}" if new else ""),
         f"{amount(first['last_day'])} rows in the last day, {amount(first['usual_day'])} on a usual one.",
         {"table": table, "kind": str(first["kind"])[:160], "share": float(first["last_day"]) / total, "since": first["first"] if new else None, "new": bool(new)},

@@ -142,7 +142,8 @@ def expansion(volume: Finding, growth: Finding, cluster: Cluster) -> Finding:
                        f"The namespace holds {len(claims)} claims; is KUBE_NAMESPACE right?")  # fmt: skip
     row = mine.iloc[0]
     month = 30 * max(growth.figures["per_day"], 0.0) if growth.figures["grows"] else 0.0
-    size = next_size(volume.figures["used_bytes"] + month, float(row["capacity_bytes"]))
+    now = float(row["capacity_bytes"]) if row["capacity_bytes"] > 0 else volume.figures["capacity_bytes"]
+    size = next_size(volume.figures["used_bytes"] + month, now)
     needed = volume.figures["ratio"] > THRESHOLD or (growth.figures["seconds_left"] or math.inf) < 14 * DAY
     lasts = (
         (size * THRESHOLD - volume.figures["used_bytes"]) / growth.figures["per_day"] * DAY
@@ -152,7 +153,7 @@ def expansion(volume: Finding, growth: Finding, cluster: Cluster) -> Finding:
     return Finding(
         "volumes.expansion",
         Status.WARNING if needed else Status.OK,
-        f"{row['name']} ({amount(row['capacity_bytes'], 'bytes')}, class {row['storage_class'] or 'default'}) would do for a month with {size_text(size)}"
+        f"{row['name']} ({amount(now, 'bytes')}, class {row['storage_class'] or 'default'}) would do for a month with {size_text(size)}"
         if needed else f"{row['name']} need not grow now; {size_text(size)} would be its next size",
         (f"At the present growth it would pass 80 % again in {duration(lasts)}. " if math.isfinite(lasts) else "")
         + "Only a storage class with allowVolumeExpansion: true takes it, and a volume cannot shrink again.",
