@@ -141,7 +141,8 @@ def load(path: Path) -> Catalog:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "its top"
-        raise ConfigurationError(f"The catalog {path.name} is wrong at {place}: {first['msg']}.") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"The catalog {path.name} is wrong at {place}: {what}.") from None
     return Catalog(
         {str(name): response for name, response in file.severities.items()},
         tuple(file.escalation),
