@@ -147,6 +147,11 @@ def _own() -> tuple[Migration, ...]:
     return tuple(Migration(file.name, file.read_text(encoding="utf-8")) for file in files)
 
 
+def storable(text: str) -> str:
+    """`text` as PostgreSQL takes it: no NUL, no lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
 def rows(connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> list[DictRow]:
     """All rows of a query as dicts."""
     return connection.execute(statement.encode(), parameters or {}).fetchall()

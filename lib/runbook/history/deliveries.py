@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbook.history.database import Connection, row
+from runbook.history.database import Connection, row, storable
 from runbook.history.events import count, note
 
 ATTEMPTS = 8
@@ -58,7 +58,7 @@ def failed(connection: Connection, delivery: int, error: str) -> bool:
             state = CASE WHEN attempts + 1 >= %(most)s THEN 'failed' ELSE state END
         WHERE id = %(id)s RETURNING *
         """,
-        {"id": delivery, "error": error[:_ERROR_MAX], "most": ATTEMPTS},
+        {"id": delivery, "error": storable(error[:_ERROR_MAX]), "most": ATTEMPTS},
     )
     count(connection, "messages", done["medium"] if done else "unknown", "failed")
     is_last = bool(done and done["state"] == "failed")

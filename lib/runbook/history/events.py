@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook.history.database import Connection
+from runbook.history.database import Connection, storable
 
 TEXT_MAX = 1_000
 
@@ -11,7 +11,7 @@ def note(connection: Connection, incident: int, kind: str, text: str = "", run: 
     """Add a line to the incident's timeline, dated now."""
     connection.execute(
         "INSERT INTO runbook.events (incident_id, run, at, kind, text) VALUES (%s, %s, clock_timestamp(), %s, %s)",
-        [incident, run, kind, text[:TEXT_MAX]],
+        [incident, run, kind, storable(text[:TEXT_MAX])],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from runbook.alert import Alert
-from runbook.history.database import Connection, row, rows
+from runbook.history.database import Connection, row, rows, storable
 from runbook.history.events import count, note
 
 TERMINAL = ("complete", "degraded", "failed", "timed_out", "cancelled", "abandoned", "not_run")
@@ -123,7 +123,9 @@ def name_folder(connection: Connection, run: int, run_id: str) -> None:
 
 def progress(connection: Connection, run: int, steps: list[dict[str, Any]]) -> None:
     """Replace what the page of a running run shows."""
-    connection.execute("UPDATE runbook.runs SET progress = %s WHERE id = %s AND state = 'running'", [Jsonb(steps), run])
+    connection.execute(
+        "UPDATE runbook.runs SET progress = %s WHERE id = %s AND state = 'running'", [Jsonb(_clean(steps)), run]
+    )
 
 
 def finish(connection: Connection, run: int, ended: Ended) -> bool:
@@ -263,13 +265,13 @@ def now(connection: Connection) -> datetime:
 
 
 def _text(value: Any) -> str:
-    return str(value or "").replace("\x00", "\ufffd").encode("utf-8", "replace").decode()[:_TEXT_MAX]
+    return storable(str(value or ""))[:_TEXT_MAX]
 
 
 def _clean(value: Any) -> Any:
     """JSON-ready data as PostgreSQL takes it: no NUL, no lone surrogates."""
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        return storable(value)
     if isinstance(value, Mapping):
         return {_clean(str(k)): _clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook import catalog as catalogs
@@ -32,7 +32,7 @@ class Context:
     database: history.Database
     queue: Queue
     artifacts: Artifacts
-    url: str
+    url: str = field(repr=False)
 
     @property
     def limits(self) -> Limits:
