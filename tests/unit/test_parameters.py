@@ -148,7 +148,7 @@ def test_the_last_layer_wins_and_whole_numbers_widen(parameters: dict[str, Param
 
 
 def test_an_unknown_name_gets_the_nearest_one(parameters: dict[str, Parameter]) -> None:
-    with pytest.raises(ParameterError, match="no parameter lookback_hour. Did you mean lookback_hours?"):
+    with pytest.raises(ParameterError, match=r"no parameter lookback_hour\. Did you mean lookback_hours\?"):
         resolve(parameters.values(), {"lookback_hour": 1.0})
 
 
