@@ -76,6 +76,8 @@ def ended(work: Callable[[], Any]) -> NoReturn:
         work()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if not isinstance(stop.code, int | None):
+            os.write(2, f"{stop.code}\n".encode())
     finally:  # the outermost frame of a process: whatever was raised ends here
         kind, error, trace = sys.exc_info()
         if kind is not None and error is not None:
@@ -131,8 +133,8 @@ def _serve(file: Path, control: socket.socket, connection: Mapping[str, Any]) ->
 
     reseed()  # before anything of a notebook; again once a request takes this kernel
     app = IPKernelApp.instance()
-    # No history file, and no wish to outlive: the zygote ends this process when its owner is gone.
-    app.initialize(["-f", str(file), "--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=0"])
+    # No history file; 1: no poller and no greeting, the zygote ends this process when its owner is gone.
+    app.initialize(["-f", str(file), "--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=1"])
     loop = IOLoop.current()
 
     def told(*_: object) -> None:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -103,6 +104,7 @@ class Warm:
             raise WarmUnavailable("warm kernels need Linux")
         self._kernels = kernels
         self._process: subprocess.Popen[bytes] | None = None
+        self._starting = threading.Lock()
         self.folder = Path(tempfile.mkdtemp(prefix="runbook-warm-"))
         self.ensure()
 
@@ -120,8 +122,11 @@ class Warm:
 
     def ensure(self) -> None:
         """Start the zygote if it does not run. It serves once it has imported everything (`wait_ready`)."""
-        if self._process is not None and self._process.poll() is None:
-            return
+        with self._starting:
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+
+    def _start(self) -> None:
         if self._process is not None and self._process.stdin:
             self._process.stdin.close()
         Path(self.address).unlink(missing_ok=True)

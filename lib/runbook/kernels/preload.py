@@ -29,6 +29,10 @@ LIBRARIES = (
     "matplotlib.backends.backend_svg",
     "matplotlib.dates",
     "matplotlib.figure",
+    "pandas.core.methods.to_dict",
+    "pandas.core.reshape.reshape",
+    "anyio",
+    "httpcore",
     "httpx",
     "kubernetes.client",
     "kubernetes.config",
@@ -86,16 +90,16 @@ def _steps() -> list[str]:
 
 def _first_uses() -> None:
     """Do once what is slow the first time: fonts, date axes, SVG, number formats, a certificate store."""
-    import io
-
     pandas = importlib.import_module("pandas")
-    figure = importlib.import_module("matplotlib.figure").Figure(figsize=(7, 3))
-    times = pandas.date_range("2026-01-15T08:00:00Z", periods=50, freq="5min")
-    frame = pandas.DataFrame({"at": times, "value": range(50)})
-    axes = figure.subplots()
-    axes.plot(frame["at"], frame["value"])
-    axes.set_title("−warm·")
-    figure.savefig(io.BytesIO(), format="svg")
-    frame.to_json(orient="records", date_format="iso")
-    frame.groupby(frame["at"].dt.floor("h"))["value"].max()
+    charts = importlib.import_module("runbook.charts")
+    alert = importlib.import_module("runbook.alert")
+    times = pandas.date_range("2026-01-15T08:00:00Z", periods=120, freq="5min")
+    frame = pandas.DataFrame({"time": times, "value": range(120)})
+    began, ended = times[60].to_pydatetime(), times[-1].to_pydatetime()
+    limit = charts.Threshold(90.0, "limit")
+    lines = [charts.Line("one", frame, fill=True), charts.Line("two", frame, step=True)]
+    charts.timeline("A title − with signs", "%", alert.window_of(began, ended, 5.0), lines, thresholds=[limit])
+    charts.bars("A title", "USD", {"gain": 3.0, "loss": -2.0})
+    frame.groupby(frame["time"].dt.floor("h"))["value"].max()
+    frame.to_dict("records")
     importlib.import_module("ssl").create_default_context()
