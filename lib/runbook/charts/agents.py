@@ -68,7 +68,9 @@ def latency_throttling(finding: Finding, window: Window) -> Chart | None:
 
 def flow(finding: Finding, window: Window) -> Chart | None:
     """Signals, orders and fills over the window: whether trading flows."""
-    lines = [Line(name, one, step=True) for name, one in finding.series["flow"].items()]
+    lines = [Line(name, one, step=True) for name, one in finding.series.get("flow", {}).items()]
+    if not lines:
+        return None
     return timeline(finding.title, f"rows in {finding.figures['bucket_minutes']} min", window, lines[:_LINES_MAX])
 
 

@@ -140,7 +140,9 @@ def _agent(agent: Agent, number: int, state: AgentState, session: Session) -> Ro
 
 
 def halted_at(session: Session, incident: Incident) -> tuple[datetime | None, str]:
-    """When and why trading was paused: by the drawdown breaker, or by an alert on a metric that says so."""
+    """When and why trading was paused: by hand, by the drawdown breaker, or by an alert on a metric that says so."""
+    if incident.pause:
+        return MOMENT + timedelta(minutes=incident.pause.minute), incident.pause.reason
     if session.halted_at:
         return session.halted_at + timedelta(seconds=1), "max_drawdown"
     if incident.alert.firing and incident.alert.name == "MaxDrawdownExceeded":
@@ -151,6 +153,8 @@ def halted_at(session: Session, incident: Incident) -> tuple[datetime | None, st
 def orchestrator_state(session: Session, incident: Incident) -> Iterator[Row]:
     at, reason = halted_at(session, incident)
     who, why = ("circuit-breaker", f"{reason}: drawdown above limit") if at else (None, None)
+    if incident.pause:
+        who, why = incident.pause.by, reason
     yield (1, at is not None, at, None, who, why, at or session.started_at, session.started_at)
 
 
@@ -169,7 +173,7 @@ def audit_logs(sessions: list[Session], incident: Incident) -> Iterator[Row]:
     ]  # fmt: skip
     paused, reason = halted_at(sessions[-1], incident)
     if paused:
-        who = ("circuit-breaker", "CRITICAL")
+        who = (incident.pause.by, "INFO") if incident.pause else ("circuit-breaker", "CRITICAL")
         rows.append(_note(paused, "TRADING_PAUSE", "orchestrator", "trading paused", *who, reason=reason))
     rows += [
         (MOMENT + timedelta(minutes=a.minute), a.event_type, a.severity, a.user, "10.42.0.17", a.resource, a.action,

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from runbook.demo.agents import AGENTS
-from runbook.demo.incident import AgentState, AlertSpec, Audit, Event, Incident, LogLine, Override, PodState, Rollout
+from runbook.demo.incident import (
+    AgentState,
+    AlertSpec,
+    Audit,
+    Event,
+    Incident,
+    LogLine,
+    Override,
+    Pause,
+    PodState,
+    Rollout,
+)
 from runbook.demo.workloads import BY_NAME, MEBI
 
 
@@ -243,15 +254,13 @@ FORGOTTEN_PAUSE = Incident(
     alert=_alert("NoActiveSessions", "critical", "orchestrator", "cryptofunk_active_sessions == 0", "No trading session runs"),
     overrides=(
         Override("cryptofunk_active_sessions", value=0.0, start_minute=-42),
-        Override("cryptofunk_circuit_breaker_status", value=1.0, labels={"breaker_type": "manual_halt"}, start_minute=-42),
+        Override("cryptofunk_agent_signals_total", value=0.0, start_minute=-42),
+        Override("cryptofunk_voting_results_total", value=0.0, start_minute=-42),
     ),
     outage=-42.0,
-    logs=(LogLine("orchestrator", -42, "info", "Trading paused", {"by": "ops@cryptofunk", "reason": "exchange maintenance 13:30 to 13:45"}),),
-    audits=(Audit(-42, "TRADING_PAUSE", "trading paused: exchange maintenance 13:30 to 13:45", "orchestrator"),),
-    statements=(
-        """UPDATE orchestrator_state SET paused = true, paused_at = TIMESTAMPTZ '2026-01-15 13:20:00+00',
-        paused_by = 'ops@cryptofunk', pause_reason = 'exchange maintenance 13:30 to 13:45',
-        updated_at = TIMESTAMPTZ '2026-01-15 13:20:00+00'""",
+    pause=Pause(-42, "ops@cryptofunk", "exchange maintenance 13:20 to 13:45"),
+    logs=(
+        LogLine("orchestrator", -42, "info", "Trading paused", {"by": "ops@cryptofunk", "reason": "exchange maintenance 13:20 to 13:45"}),
     ),
 )  # fmt: skip
 

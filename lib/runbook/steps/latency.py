@@ -1,33 +1,44 @@
-"""Latency: how slow decisions are, agent by agent, and which part of a decision became slow with them."""
+"""Latency: how slow decisions are, agent by agent, and the parts that a decision is made of."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from runbook.alert import Alert, Window
+from runbook.alert import Window
 from runbook.errors import QueryFailed
-from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, selector
-from runbook.steps.agents import deployment_of, workload_of
+from runbook.steps.bottleneck import cause, decide
+from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
+from runbook.steps.fleet import workload_of
 from runbook.steps.platform import names
-from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.values import number, text
 from runbook.tables import amount, moment
 
-LIMIT_MS = 5_000.0
+__all__ = [
+    "agents",
+    "cause",
+    "decide",
+    "means_expression",
+    "models",
+    "parts",
+    "parts_expression",
+    "quantiles_expression",
+    "slow_log",
+    "slow_queries",
+    "throttling",
+    "throttling_expression",
+]
+
 _OVER_SHARE = 0.05
-_MOVED_RATIO = 1.5
-_MOVED_TOGETHER = 0.5
-_THROTTLED = 0.25
 _NAMES = ("agent_type", "agent_name", "agent")
 _BY = "le, agent_type, agent_name, agent"
 _MS, _SECONDS = "cryptofunk_agent_processing_duration_ms", "agent_decision_duration_seconds"
@@ -104,7 +115,7 @@ def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms:
         if capped
         else ""
     )
-    asked = f" The alert names {agent_type}." if agent_type else ""
+    asked = f" The alert names {text(agent_type)}." if agent_type else ""
     return Finding(
         "latency.agents",
         Status.WARNING if len(slow) else Status.OK,
@@ -135,11 +146,11 @@ def parts(metrics: Metrics, window: Window) -> Finding:
     for part, stats in series.items():
         before, now = split(stats.get("p95"), window)
         added_before, added_now = split(stats.get("share"), window)
-        rows.append({"part": part, "p95 before": before, "p95 now": now, "ratio": _ratio(now, before),
+        rows.append({"part": part, "p95 before": before, "p95 now": now, "ratio": ratio_of(now, before),
                      "per decision before": added_before, "per decision now": added_now})  # fmt: skip
     table = pd.DataFrame(rows).sort_values("ratio", ascending=False, ignore_index=True, na_position="last")
     missing = [part for part in _PARTS if part not in series]
-    moved = table[table["ratio"] >= _MOVED_RATIO]
+    moved = table[table["ratio"] >= MOVED_RATIO]
     said = [
         f"{row['part']} p95 {amount(row['p95 before'], 'ms')} → {amount(row['p95 now'], 'ms')}"
         for row in table.to_dict("records")
@@ -170,7 +181,7 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
         before, now = split(one, window)
         rows.append({"deployment": workload_of(pod), "pod": pod, "throttled before": before, "throttled now": now})
     table = pd.DataFrame(rows).sort_values("throttled now", ascending=False, ignore_index=True, na_position="last")
-    hit = table[table["throttled now"] >= _THROTTLED]
+    hit = table[table["throttled now"] >= THROTTLED]
     worst = table.iloc[0]
     return Finding(
         "latency.throttling",
@@ -188,40 +199,6 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
     )  # fmt: skip
 
 
-def bottleneck(seen: Finding, split_up: Finding, throttled: Finding, window: Window) -> Finding:
-    """Bottleneck: which of LLM, MCP tools, database and CPU moved with the slow agents."""
-    slow = [one for one in seen.figures["slow"].split(", ") if one]
-    fast = [one for one in seen.figures["fast"].split(", ") if one]
-    reference = seen.series["agents"].get(seen.figures["slowest"], {})
-    yardstick = reference.get("mean", reference.get("p95"))
-    added = seen.figures["mean_ms"] - seen.figures["mean_before_ms"]
-    rows = [_candidate(part, stats, yardstick, added, window) for part, stats in split_up.series["parts"].items()]
-    cpu = _cpu_candidate(slow, fast, throttled, yardstick, window)
-    rows.append(cpu)
-    table = pd.DataFrame(rows)
-    kind, why = _chosen(rows, slow, fast, known_cpu=throttled.is_known)
-    if not slow:
-        kind, title = "none", "No agent is over the threshold, so there is no bottleneck to name"
-        status = Status.OK
-    else:
-        title = {"unknown": "None of the four parts moved with the slow agents"}.get(
-            kind, f"The bottleneck is {_title_of(kind)}"
-        )
-        status = Status.WARNING
-    innocent = [row["part"] for row in rows if row["part"] != kind and row["looks slow"]]
-    return Finding(
-        "latency.bottleneck",
-        status,
-        title,
-        why + (f" {names(innocent)} {'looks' if len(innocent) == 1 else 'look'} slow too, but did not rise with the agents, or explains too little of it." if slow and innocent else ""),
-        {"kind": kind, "innocent": ", ".join(innocent), "added_ms": added, "slow": ", ".join(slow),
-         "explained": next((row["explains"] for row in rows if row["part"] == kind), None),
-         "together": next((row["moves with agents"] for row in rows if row["part"] == kind), None)},
-        (Table("Which part moved with the slow agents (1: in step, 0: unrelated); explains: share of the added time", table.drop(columns=["looks slow"]),
-               {"ratio": "ratio", "moves with agents": "ratio", "explains": "%"}),),
-    )  # fmt: skip
-
-
 def models(database: Database, window: Window) -> Finding:
     """LLM decisions: latency, tokens, cache and cost by model in llm_decisions, before the alert and since."""
     frame = database.ask(
@@ -235,8 +212,8 @@ def models(database: Database, window: Window) -> Finding:
             "llm_decisions has no row in the window.",
         )
     slowest = frame.iloc[0]
-    ratio = _ratio(number(slowest["p95_now_ms"]), number(slowest["p95_before_ms"]))
-    moved = ratio >= _MOVED_RATIO
+    ratio = ratio_of(number(slowest["p95_now_ms"]), number(slowest["p95_before_ms"]))
+    moved = ratio >= MOVED_RATIO
     few = not number(slowest["calls_now"]) >= 5
     return Finding(
         "latency.models",
@@ -320,163 +297,6 @@ def slow_log(cluster: Cluster, window: Window) -> Finding:
     )  # fmt: skip
 
 
-def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
-    """The decision of AgentHighLatency: what to speed up, LLM, MCP tools, database or CPU, and why."""
-    seen, cause = figures_of(findings, "latency.agents"), figures_of(findings, "latency.bottleneck")
-    log, change = figures_of(findings, "latency.slow_log"), figures_of(findings, "platform.config_changes")
-    rolled = figures_of(findings, "platform.rollouts")
-    status, decision, summary = _choice(seen, cause, log)
-    return Verdict(
-        decision,
-        summary,
-        status,
-        (*_reasons(findings, seen, cause, change, rolled), *unknown_reasons(findings)),
-        tuple(_actions(cause, log, rolled, alert, namespace)),
-        _checklist(findings),
-    )
-
-
-def _choice(seen: Mapping[str, Any], cause: Mapping[str, Any], log: Mapping[str, Any]) -> tuple[Status, str, str]:
-    if not seen:
-        return (
-            Status.UNKNOWN,
-            "find out how slow the agents are",
-            "The agents' latency is not known: Prometheus gave no answer.",
-        )
-    if not seen["slow"]:
-        return (
-            Status.OK,
-            "nothing to speed up",
-            f"Healthy: no agent is over {amount(seen['threshold_ms'], 'ms')}; the slowest is {seen['slowest']} with p95 {amount(seen['p95_ms'], 'ms')}.",
-        )
-    slow = f"{seen['slow']} over {amount(seen['threshold_ms'], 'ms')} (mean of the slowest {amount(seen['mean_ms'], 'ms')}, {amount(seen['mean_before_ms'], 'ms')} before)"
-    innocent = f" {cause['innocent']} looks slow, but is not the cause." if cause.get("innocent") else ""
-    match cause.get("kind"):
-        case "CPU":
-            return Status.WARNING, "raise the CPU limit", f"CPU throttling slows {slow}.{innocent}"
-        case "database":
-            which = f": {log['statement'][:120]}" if log.get("statement") else ""
-            return Status.WARNING, "speed up the database", f"Slow database queries hold up {slow}{which}.{innocent}"
-        case "LLM":
-            return Status.WARNING, "use a faster model or relieve Bifrost", f"The LLM gateway slows {slow}.{innocent}"
-        case "MCP tools":
-            return Status.WARNING, "repair the slow MCP server", f"MCP tool calls slow {slow}.{innocent}"
-    return (
-        Status.WARNING,
-        "look into the slow agents themselves",
-        f"Slow: {slow}; none of LLM, MCP tools, database and CPU is known to have moved with it.",
-    )
-
-
-def _reasons(
-    findings: Mapping[str, Finding],
-    seen: Mapping[str, Any],
-    cause: Mapping[str, Any],
-    change: Mapping[str, Any],
-    rolled: Mapping[str, Any],
-) -> Iterator[str]:
-    for name in ("latency.agents", "latency.bottleneck", "latency.parts", "latency.throttling", "latency.slow_log"):
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}." + (f" {found.detail}" if name == "latency.bottleneck" else "")
-    if seen.get("slow") and rolled.get("rolled_out"):
-        yield f"Rolled out in the window: {rolled['rolled_out']}."
-    if seen.get("slow") and change.get("count"):
-        yield f"Last configuration change {moment(change['last_at'])}: {change['last']}."
-
-
-def _actions(
-    cause: Mapping[str, Any], log: Mapping[str, Any], rolled: Mapping[str, Any], alert: Alert, namespace: str
-) -> Iterator[Action]:
-    slow = [deployment_of(one) for one in str(cause.get("slow", "")).split(", ") if one]
-    match cause.get("kind"):
-        case "CPU":
-            for deployment in slow[:4]:
-                yield Action(f"Raise the CPU limit of {deployment}", kubectl(namespace, "set", "resources", f"deployment/{deployment}", "--limits=cpu=1"),
-                             "Its own limit holds it back; this rolls the pod out anew.", changes=True)  # fmt: skip
-                if deployment in str(rolled.get("rolled_out", "")).split(", "):
-                    yield Action(f"Or take the last rollout of {deployment} back", kubectl(namespace, "rollout", "undo", f"deployment/{deployment}"),
-                                 "It was rolled out in the window.", changes=True)  # fmt: skip
-        case "database":
-            if statement := _explainable(str(log.get("statement", ""))):
-                yield Action("Look at the plan of the slow query", _psql(namespace, f"EXPLAIN (COSTS, VERBOSE) {statement};"),
-                             "A sequential scan over a large table wants an index. Put values in the place of ?.")  # fmt: skip
-            yield Action("See what runs and what waits", _psql(namespace, "SELECT pid, now() - query_start AS age, wait_event_type, left(query, 120) FROM pg_stat_activity WHERE state <> 'idle' ORDER BY 2 DESC;"))  # fmt: skip
-            yield Action(
-                "Refresh the planner's statistics",
-                _psql(namespace, "ANALYZE;"),
-                "Cheap, and often enough after a large load.",
-                changes=True,
-            )
-        case "LLM":
-            yield Action(
-                "Read Bifrost's log for latency",
-                kubectl(namespace, "logs", "deployment/bifrost", "--tail=100"),
-                "Then check the provider's status page.",
-            )
-            yield Action(
-                "Restart Bifrost",
-                kubectl(namespace, "rollout", "restart", "deployment/bifrost"),
-                "Only when its own pod is the slow part, not the provider.",
-                changes=True,
-            )
-        case "MCP tools":
-            yield Action(
-                "Read the MCP servers' logs",
-                kubectl(namespace, "logs", "-l", "app.kubernetes.io/component=mcp-server", "--tail=100", "--prefix"),
-            )
-        case "unknown":
-            for deployment in slow[:3]:
-                yield Action(
-                    f"Read {deployment}'s log", kubectl(namespace, "logs", f"deployment/{deployment}", "--tail=100")
-                )
-    yield Action("See CPU and memory now", kubectl(namespace, "top", "pods", "--sort-by=cpu"))
-    yield silence(alert)
-
-
-def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
-    return (
-        ("Which agents were slow, and how much?", title("latency.agents")),
-        ("Which part moved with them?", title("latency.bottleneck")),
-        ("Was the LLM slow?", title("latency.models")),
-        ("Was a query slow?", f"{title('latency.slow_queries')}; {title('latency.slow_log')}"),
-        ("Were CPU limits too low?", title("latency.throttling")),
-        ("What changed before?", f"{title('platform.rollouts')}; {title('platform.config_changes')}"),
-        ("Were decisions lost?", title("sessions.activity")),
-    )
-
-
-def split(series: pd.DataFrame | None, window: Window) -> tuple[float, float]:
-    """(median before the alert, median since 5 minutes before it); NaN where there is no sample.
-
-    Before ends half an hour (at most a quarter of the lookback) ahead of the alert: what led to it is neither.
-    """
-    if series is None or series.empty:
-        return math.nan, math.nan
-    lead = min(timedelta(minutes=30), (window.starts_at - window.start) / 4)
-    before = series[series["time"] < pd.Timestamp(window.starts_at - lead)]["value"].dropna()
-    now = series[series["time"] >= pd.Timestamp(window.starts_at - timedelta(minutes=5))]["value"].dropna()
-    return (float(before.median()) if len(before) else math.nan), (float(now.median()) if len(now) else math.nan)
-
-
-def together(one: pd.DataFrame | None, other: pd.DataFrame | None) -> float:
-    """Pearson's correlation of the logarithms of two series at the nearest times; NaN with fewer than 8 common points."""
-    if one is None or other is None or one.empty or other.empty:
-        return math.nan
-    left = one.rename(columns={"value": "a"}).sort_values("time").dropna()
-    right = other.rename(columns={"value": "b"}).sort_values("time").dropna()
-    joined = pd.merge_asof(left, right, on="time", direction="nearest", tolerance=pd.Timedelta(minutes=5)).dropna()
-    joined = joined[(joined["a"] > 0) & (joined["b"] > 0)]
-    if len(joined) < 8:
-        return math.nan
-    a, b = np.log(joined["a"].to_numpy()), np.log(joined["b"].to_numpy())
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-9 and b.std() > 1e-9 else math.nan
-
-
 def _latencies(agent: str, stats: Mapping[str, pd.DataFrame], window: Window, threshold_ms: float) -> dict[str, Any]:
     before, now = split(stats.get("p95"), window)
     mean_before, mean_now = split(stats.get("mean"), window)
@@ -487,85 +307,6 @@ def _latencies(agent: str, stats: Mapping[str, pd.DataFrame], window: Window, th
         "agent": agent, "slow": "yes" if slow else "no", "p50 now": split(stats.get("p50"), window)[1], "p95 now": now,
         "p99 now": split(stats.get("p99"), window)[1], "p95 before": before, "mean now": mean_now, "mean before": mean_before, "over 5 s": over,
     }  # fmt: skip
-
-
-def _candidate(
-    part: str, stats: Mapping[str, pd.DataFrame], yardstick: pd.DataFrame | None, added: float, window: Window
-) -> dict[str, Any]:
-    before, now = split(stats.get("p95"), window)
-    share_before, share_now = split(stats.get("share"), window)
-    explains = (share_now - share_before) / added if added > 0 else math.nan
-    ratio, step = _ratio(now, before), together(stats.get("share", stats.get("p95")), yardstick)
-    return {
-        "part": part, "before": amount(before, "ms"), "now": amount(now, "ms"), "ratio": ratio, "moves with agents": step, "explains": explains,
-        "looks slow": ratio >= 1.25 or (part == "LLM" and now >= LIMIT_MS / 2) or (part == "database" and now >= 500),
-    }  # fmt: skip
-
-
-def _cpu_candidate(
-    slow: list[str], fast: list[str], throttled: Finding, yardstick: pd.DataFrame | None, window: Window
-) -> dict[str, Any]:
-    row = {
-        "part": "CPU",
-        "before": "n/a",
-        "now": "n/a",
-        "ratio": math.nan,
-        "moves with agents": math.nan,
-        "explains": math.nan,
-        "looks slow": False,
-        "all": False,
-        "apart": False,
-    }
-    if not throttled.is_known:
-        return row
-    now, before = throttled.figures["now"], throttled.figures["before"]
-    mine = [deployment_of(one) for one in slow]
-    others = [deployment_of(one) for one in fast]
-    high = {
-        one
-        for one in (*mine, *others)
-        if number(now.get(one)) >= _THROTTLED
-        and number(now.get(one)) - (0 if math.isnan(number(before.get(one))) else number(before.get(one))) >= 0.15
-    }
-    lead = max(mine, key=lambda one: number(now.get(one)) if one in now else -1.0, default="")
-    series = next((one for pod, one in throttled.series["throttling"].items() if workload_of(pod) == lead), None)
-    row |= {
-        "before": amount(before.get(lead), "%"), "now": amount(now.get(lead), "%"), "ratio": _ratio(number(now.get(lead)), number(before.get(lead))),
-        "moves with agents": together(series, yardstick), "looks slow": bool(high), "all": bool(mine) and set(mine) <= high,
-        "apart": bool(others) and not set(others) & high,
-    }  # fmt: skip
-    return row
-
-
-def _chosen(rows: list[dict[str, Any]], slow: list[str], fast: list[str], *, known_cpu: bool) -> tuple[str, str]:
-    """(part, why): the part that moved with the slow agents and explains most of the added time; "unknown" for none."""
-    cpu = next(row for row in rows if row["part"] == "CPU")
-    shared = [
-        row
-        for row in rows
-        if row["part"] != "CPU" and row["ratio"] >= _MOVED_RATIO and row["moves with agents"] >= _MOVED_TOGETHER
-    ]
-    shared.sort(key=lambda row: -number(row["explains"]) if math.isfinite(number(row["explains"])) else 0.0)
-    best = shared[0] if shared else None
-    explains = number(best["explains"]) if best else 0.0
-    if cpu["all"] and (cpu["apart"] or not explains >= 0.5):
-        return "CPU", f"Exactly the slow agents are throttled ({cpu['before']} of their CPU periods before, {cpu['now']} now)" + (
-            f"; {names(fast)} use the same LLM, tools and database and are fast." if cpu["apart"] else ".")  # fmt: skip
-    if best is not None and (explains >= 0.3 or len(shared) == 1):
-        return best["part"], (f"Its p95 went from {best['before']} to {best['now']}, in step with the agents (correlation {amount(best['moves with agents'], 'ratio')}), "
-                              f"and it explains {amount(min(explains, 1.0), '%')} of the time that was added to a decision.")  # fmt: skip
-    return "unknown", "No part rose with them." + (
-        "" if known_cpu else " CPU throttling is not known, so it remains a suspect."
-    )
-
-
-def _title_of(kind: str) -> str:
-    return {
-        "CPU": "the agents' own CPU limit",
-        "database": "the database",
-        "LLM": "the LLM gateway",
-        "MCP tools": "an MCP server",
-    }.get(kind, kind)
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
@@ -609,23 +350,6 @@ def _labelled(expression: str, **labels: str) -> str:
     return expression
 
 
-def _ratio(now: float, before: float) -> float:
-    return now / before if math.isfinite(before) and before > 0 else math.nan
-
-
 def _shape(statement: str) -> str:
     """`statement` on one line with its literals as ?, so that repetitions group."""
     return re.sub(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b", "?", " ".join(statement.split()))[:400]
-
-
-def _psql(namespace: str, statement: str) -> str:
-    return f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n{statement}\nSQL"
-
-
-def _explainable(statement: str) -> str:
-    """`statement` if it is one plain SELECT that may stand behind EXPLAIN in a command to copy; else empty.
-
-    It comes from a log, so whatever could end the statement or reach psql's own commands rules it out.
-    """
-    plain = statement.isprintable() and not re.search(r";|--|/\*|\\|\$", statement)
-    return statement if plain and re.match(r"select\s", statement, re.IGNORECASE) else ""

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
-from runbook.alert import Alert, Window
-from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.alert import Window
+from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.steps import agents
+from runbook.steps.causes import said
+from runbook.steps.session_verdict import decide
 from runbook.steps.values import age_seconds, number, text
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 from runbook.tables import amount, duration, moment
+
+__all__ = [
+    "CANDLE_STALE_SECONDS",
+    "FILL_STALE_SECONDS",
+    "activity",
+    "breakers",
+    "decide",
+    "flow",
+    "last_words",
+    "latest",
+    "orchestrator",
+    "paused",
+]
 
 FILL_STALE_SECONDS = 15 * 60
 CANDLE_STALE_SECONDS = 3 * 60
@@ -173,10 +186,7 @@ def _ago(seconds: float) -> str:
 def orchestrator(cluster: Cluster) -> Finding:
     """Orchestrator health: what it answers at /health and /readiness, through the API server's proxy."""
     answers = {path: cluster.health("orchestrator-service", 8081, path).data for path in ("/health", "/readiness")}
-    rows = [
-        {"path": path, "code": int(one["code"]), "answer": " ".join(str(one["body"]).split())[:200]}
-        for path, one in answers.items()
-    ]
+    rows = [{"path": path, "code": int(one["code"]), "answer": said(str(one["body"]))} for path, one in answers.items()]
     failing = [str(row["path"]) for row in rows if int(str(row["code"])) >= 300]
     return Finding(
         "sessions.orchestrator",
@@ -241,173 +251,3 @@ def flow(database: Database, window: Window) -> Finding:
         (Table("Signals, orders, fills and sessions", shown, {"in the window": "", "since the alert": "", "last": "time"}),),
         series={"flow": series},
     )  # fmt: skip
-
-
-def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
-    """The decision of TradingSessionFailure: resume, restart, or repair first what the orchestrator needs, and why."""
-    kind, culprit = failure(findings)
-    decision, summary, status = _choice(kind, culprit, findings)
-    return Verdict(
-        decision,
-        summary,
-        status,
-        (*_reasons(findings), *unknown_reasons(findings)),
-        tuple(_actions(kind, culprit, findings, alert, namespace)),
-        _checklist(findings),
-    )
-
-
-def failure(findings: Mapping[str, Finding]) -> tuple[str, str]:
-    """(kind, culprit) of a session that does not trade: "paused", "dependency", "resources", "crashed", "stalled", "running" or "unknown".
-
-    What the orchestrator needs comes before how it ended: it exits when a server it needs is away, which looks like a crash.
-    """
-    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
-    pods, health = figures_of(findings, "platform.pods.orchestrator"), figures_of(findings, "sessions.orchestrator")
-    broken = bool(pods.get("not_ready")) or bool(health.get("failing"))
-    if broken or pods.get("restarted"):
-        down = str(figures_of(findings, "agents.mcp_servers").get("down", ""))
-        blamed, culprit = agents.cause_of(findings)
-        if pods.get("oom_killed"):
-            return "resources", "orchestrator"
-        if down:
-            return "dependency", down
-        if blamed in ("database", "llm", "mcp"):
-            return "dependency", culprit
-        if broken:
-            return "crashed", "orchestrator"
-    if halt.get("paused"):
-        return "paused", str(halt["paused_by"])
-    if flows and not flows["flows"]:
-        return "stalled", ""
-    return ("running", "") if flows and halt and (pods or health) else ("unknown", "")
-
-
-def _choice(kind: str, culprit: str, findings: Mapping[str, Finding]) -> tuple[str, str, Status]:
-    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
-    since = (
-        f" Nothing has been traded or signalled since {moment(flows['stopped_at'])}."
-        if flows.get("stopped_at") is not None
-        else ""
-    )
-    match kind:
-        case "dependency":
-            return (
-                f"repair {culprit} first",
-                f"The orchestrator fails because {culprit} does not serve it: restarting the session does not help before that.{since}",
-                Status.CRITICAL,
-            )
-        case "resources":
-            return (
-                "raise the memory limit of orchestrator",
-                f"The orchestrator was killed for exceeding its memory limit.{since}",
-                Status.CRITICAL,
-            )
-        case "crashed":
-            rolled = "orchestrator" in str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
-            words = str(figures_of(findings, "sessions.last_words").get("words", ""))
-            said = f" Its last words: “{words[:120]}”." if words else ""
-            if rolled:
-                return (
-                    "take the orchestrator's rollout back",
-                    f"The orchestrator crashes since it was rolled out; what it depends on is well.{said}{since}",
-                    Status.CRITICAL,
-                )
-            return (
-                "restart the orchestrator",
-                f"The orchestrator crashed; nothing it depends on is known to be down.{said}{since}",
-                Status.CRITICAL,
-            )
-        case "paused":
-            return (
-                "resume trading, if the reason is over",
-                f"Nothing crashed: trading is paused since {moment(halt['paused_at'])} by {culprit} ({halt['reason']}).{since}",
-                Status.WARNING,
-            )
-        case "stalled":
-            return (
-                "restart the orchestrator",
-                f"The orchestrator is up and not paused, but nothing flows.{since}",
-                Status.CRITICAL,
-            )
-        case "running":
-            return (
-                "nothing to restart",
-                f"Healthy: the orchestrator runs, trading is not paused and {flows['signals']} signals came since the alert.",
-                Status.OK,
-            )
-    return (
-        "find out whether the orchestrator runs",
-        "It is not known whether a session trades: too little could be asked.",
-        Status.UNKNOWN,
-    )
-
-
-def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    order = ("platform.pods.orchestrator", "sessions.orchestrator", "sessions.last_words", "agents.mcp_servers", "platform.pods.mcp-server", "sessions.paused",
-             "agents.status", "sessions.flow", "platform.rollouts", "platform.config_changes")  # fmt: skip
-    for name in order:
-        found = findings.get(name)
-        if (
-            found is not None
-            and found.is_known
-            and (found.status is not Status.OK or name in ("sessions.flow", "sessions.paused"))
-        ):
-            yield f"{found.title}."
-    restart = figures_of(findings, "positions.restart_safety")
-    if restart:
-        yield "A restart is safe now." if restart["safe"] else f"A restart is not safe yet: {restart['reasons']}."
-
-
-def _actions(
-    kind: str, culprit: str, findings: Mapping[str, Finding], alert: Alert, namespace: str
-) -> Iterator[Action]:
-    restart = figures_of(findings, "positions.restart_safety")
-    rolled = str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
-    unsafe = "" if not restart or restart["safe"] else f" Not before this is settled: {restart['reasons']}."
-    killed = str(figures_of(findings, "platform.pods.mcp-server").get("oom_killed", ""))
-    if kind == "dependency":
-        blamed = (
-            "mcp"
-            if any(one in agents.MCP_SERVERS for one in culprit.split(", "))
-            else "database"
-            if culprit == "postgres"
-            else "llm"
-        )
-        yield from agents.repair(blamed, culprit, rolled, namespace)
-        if killed:
-            yield from agents.repair("resources", killed, rolled, namespace)
-    if kind == "resources":
-        yield Action("Raise the memory limit of the orchestrator", kubectl(namespace, "set", "resources", "deployment/orchestrator", "--limits=cpu=1,memory=4Gi"),
-                     "Twice the platform's usual 2Gi; look for the reason of the growth as well.", changes=True)  # fmt: skip
-    if kind == "crashed" and "orchestrator" in rolled:
-        yield Action("Take the last rollout of the orchestrator back", kubectl(namespace, "rollout", "undo", "deployment/orchestrator"),
-                     f"It crashes since then.{unsafe}", changes=True)  # fmt: skip
-    if kind != "running":
-        after = {
-            "dependency": " Only after the cause is repaired.",
-            "paused": " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
-        }.get(kind, "")
-        yield Action("Restart the orchestrator gracefully", kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
-                     f"It opens a new trading session.{after}{unsafe}", changes=True)  # fmt: skip
-    yield Action("Monitor its startup", kubectl(namespace, "logs", "-f", "deployment/orchestrator"))
-    yield Action("See whether a session trades again", f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                 "SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;\n"
-                 "SELECT max(created_at) AS last_signal FROM agent_signals;\nSELECT max(placed_at) AS last_order FROM orders;\nSQL")  # fmt: skip
-    yield silence(alert)
-
-
-def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
-    return (
-        ("Paused or crashed?", f"{title('sessions.paused')}; {title('platform.pods.orchestrator').lower()}"),
-        ("What did it say last?", title("sessions.last_words")),
-        ("Were the agents well?", title("agents.status")),
-        ("Were the MCP servers well?", title("agents.mcp_servers")),
-        ("What changed before?", f"{title('platform.rollouts')}; {title('platform.config_changes')}"),
-        ("What stayed open meanwhile?", title("positions.open_now")),
-        ("Since when does trading flow again?", title("sessions.flow")),
-    )

@@ -1,0 +1,130 @@
+"""Latency: what counts as slow, and which part is named the bottleneck."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import promql_parser
+import pytest
+
+from runbook.alert import Window
+from runbook.outcome import Finding, Status
+from runbook.steps import bottleneck, durations, latency
+
+MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
+WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
+TIMES = pd.date_range(WINDOW.start, WINDOW.as_of, freq="2min", tz="UTC").astype("datetime64[us, UTC]")
+ROSE = MOMENT - timedelta(minutes=25)
+
+
+def steps(before: float, now: float, rose: datetime = ROSE) -> pd.DataFrame:
+    """A series at `before` that goes to `now`, with a little noise."""
+    noise = 1 + 0.02 * np.random.default_rng(1).standard_normal(len(TIMES))
+    return pd.DataFrame({"time": TIMES, "value": np.where(pd.Timestamp(rose) <= TIMES, now, before) * noise})
+
+
+def seen(slow: str, fast: str, before: float = 900.0, now: float = 7000.0) -> Finding:
+    name = slow.split(", ", maxsplit=1)[0]
+    figures = {"slow": slow, "fast": fast, "slowest": name, "mean_ms": now, "mean_before_ms": before}
+    return Finding("latency.agents", Status.WARNING, "", figures=figures, series={"agents": {name: {"mean": steps(before, now)}}})  # fmt: skip
+
+
+def parts(**series: tuple[pd.DataFrame, pd.DataFrame]) -> Finding:
+    names = {"llm": "LLM", "mcp": "MCP tools", "database": "database"}
+    given = {names[key]: {"p95": p95, "share": share} for key, (p95, share) in series.items()}
+    return Finding("latency.parts", Status.OK, "", series={"parts": given})
+
+
+def throttled(**share: tuple[float, float]) -> Finding:
+    pods = {f"{kind}-agent-7d9c5b8f6-x2x9k": steps(*pair) for kind, pair in share.items()}
+    figures: dict[str, Any] = {
+        "before": {f"{kind}-agent": pair[0] for kind, pair in share.items()},
+        "now": {f"{kind}-agent": pair[1] for kind, pair in share.items()},
+    }
+    return Finding("latency.throttling", Status.OK, "", figures=figures, series={"throttling": pods})
+
+
+CALM = throttled(trend=(0.002, 0.002), risk=(0.002, 0.003))
+STEADY = (steps(2500, 2500), steps(1500, 1500))
+
+
+def test_before_and_now_leave_out_what_led_to_the_alert() -> None:
+    assert durations.split(steps(10, 100), WINDOW) == pytest.approx((10, 100), rel=0.05)
+    assert np.isnan(durations.split(None, WINDOW)).all()
+    assert np.isnan(durations.ratio_of(3.0, 0.0))
+
+
+def test_the_part_that_moved_and_explains_the_time_is_named() -> None:
+    found = bottleneck.cause(
+        seen("trend, risk", ""),
+        parts(llm=(steps(2600, 4100), steps(1500, 2000)), database=(steps(9, 930), steps(50, 6000)), mcp=STEADY),
+        CALM,
+        WINDOW,
+    )
+    assert found.figures["kind"] == "database"
+    assert found.figures["innocent"] == "LLM"
+
+
+def test_a_part_that_was_slow_before_is_not_the_cause() -> None:
+    found = bottleneck.cause(
+        seen("trend", "risk"),
+        parts(llm=(steps(8000, 8100), steps(5000, 5000))),
+        throttled(trend=(0.002, 0.75), risk=(0.002, 0.003)),
+        WINDOW,
+    )
+    assert found.figures["kind"] == "CPU"
+    assert found.figures["innocent"] == "LLM"
+    assert "was so before" in found.detail
+
+
+def test_throttling_of_an_agent_that_is_fast_is_not_the_cause() -> None:
+    slow_database = {"database": (steps(9, 930), steps(50, 6000))}
+    found = bottleneck.cause(
+        seen("trend", "risk"), parts(**slow_database), throttled(trend=(0.0, 0.0), risk=(0.0, 0.9)), WINDOW
+    )
+    assert found.figures["kind"] == "database"
+
+
+def test_without_cpu_metrics_cpu_stays_a_suspect() -> None:
+    away = Finding("latency.throttling", Status.UNKNOWN, "CPU throttling: not known")
+    found = bottleneck.cause(seen("trend", "risk"), parts(llm=STEADY), away, WINDOW)
+    assert found.figures["kind"] == "unknown"
+    assert "remains a suspect" in found.detail
+
+
+def test_without_a_slow_agent_nothing_is_blamed() -> None:
+    found = bottleneck.cause(seen("", "trend", now=900.0), parts(database=(steps(9, 930), steps(50, 60))), CALM, WINDOW)
+    assert (found.status, found.figures["kind"]) == (Status.OK, "none")
+
+
+def test_correlation_needs_enough_points_and_movement() -> None:
+    assert bottleneck.together(steps(1, 10), steps(5, 50)) > 0.95
+    assert np.isnan(bottleneck.together(steps(1, 10).head(5), steps(5, 50).head(5)))
+    flat = pd.DataFrame({"time": TIMES, "value": 1.0})
+    assert np.isnan(bottleneck.together(flat, steps(5, 50)))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [latency.quantiles_expression(), latency.means_expression(), latency.parts_expression(), latency.throttling_expression('a"b')],
+)  # fmt: skip
+def test_the_promql_is_valid(expression: str) -> None:
+    promql_parser.parse(expression)
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ("SELECT close FROM candlesticks WHERE exchange = ?", True),
+        ("SELECT 1; DROP TABLE orders", False),
+        ("SELECT 1 \\! id", False),
+        ("DELETE FROM orders", False),
+        ("SELECT 1 -- x", False),
+        ("SELECT 1\nSQL", False),
+    ],
+)
+def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) -> None:
+    assert bool(bottleneck._explainable(statement)) == allowed
