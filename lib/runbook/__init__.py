@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runbook import charts
     from runbook.session import Runbook
-    from runbook.steps import agents, alerting, breakers, disk, drawdown, error_rates, latency, market, platform, positions, resources, sessions
+    from runbook.steps import (
+        agents,
+        alerting,
+        breakers,
+        disk,
+        drawdown,
+        error_rates,
+        exposure,
+        latency,
+        market,
+        platform,
+        positions,
+        resources,
+        sessions,
+    )
 
 __all__ = [
     "Runbook",
@@ -19,6 +33,7 @@ __all__ = [
     "disk",
     "drawdown",
     "error_rates",
+    "exposure",
     "latency",
     "market",
     "platform",

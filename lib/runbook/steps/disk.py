@@ -45,7 +45,7 @@ def cause(filling: Finding, sizes: Finding, grown: Finding, log: Finding) -> Fin
                        f"The tables explain {amount(explained, '%')} of the growth.", {"kind": "wal", "table": table, "explained": explained})  # fmt: skip
     if explained < 0.5:
         return Finding(
-            "disk.cause", status, f"The tables explain only {amount(explained, '%')} of the growth: {amount(volume_day, 'bytes')} a day fill the volume, {amount(tables_day, 'bytes')} the tables",
+            "disk.cause", filling.status, f"The tables explain only {amount(explained, '%')} of the growth: {amount(volume_day, 'bytes')} a day fill the volume, {amount(tables_day, 'bytes')} the tables",
             "The rest is write-ahead log, log files, temporary files, another database, or bloat that row counts do not show. Look with du on the volume.",
             {"kind": "not tables", "table": table, "explained": explained},
         )  # fmt: skip
