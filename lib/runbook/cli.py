@@ -325,7 +325,7 @@ def _serve(environment: dict[str, str], alertname: str) -> None:
         print(f"export {name}={shlex.quote(value)}")
     _say(
         "\nThe simulated platform runs until Ctrl-C. Paste the lines above into another terminal, then for example:\n"
-        f"  runbook run {alertname}\n  runbook lab\n  psql \"$DATABASE_URL\" -c '\\\\d'"
+        f"  runbook run {alertname}\n  runbook lab\n  psql \"$DATABASE_URL\" -c 'TABLE trading_sessions'"
     )
     sys.stdout.flush()
     with cancelled_by_signals() as stop:

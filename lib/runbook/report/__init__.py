@@ -188,7 +188,8 @@ def truth(outcome: Mapping[str, Any]) -> str:
     parts += [_silence(source["name"], source["reason"]) for source in silent]
     recorded = [s["name"] for s in outcome["sources"] if s["status"] == "recorded"]
     if recorded:
-        parts.append(f"{' and '.join(recorded)} from recorded evidence, not live")
+        which = "everything" if len(recorded) == len(outcome["sources"]) else " and ".join(recorded)
+        parts.append(f"{which} from recorded evidence, not live")
     parts.append(f"data to {clock_time(parse_time(outcome['as_of']))}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
