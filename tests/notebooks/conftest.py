@@ -54,6 +54,22 @@ def alert_of(platform: Platform | None, procedure: str) -> dict[str, Any] | None
     return None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cheap tests first, then those of one platform side by side: each platform is started once a worker."""
+
+    def place(item: pytest.Item) -> tuple[bool, str]:
+        given: Mapping[str, Any] = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        platform = [str(given.get(name, "")) for name in ("incident", "schema", "world")]
+        return any(platform), "/".join(platform)
+
+    here = Path(__file__).parent
+    own = [n for n, item in enumerate(items) if item.path.parent == here]
+    for n, item in zip(own, sorted((items[n] for n in own), key=place), strict=True):
+        items[n] = item
+
+
 @dataclass(slots=True)
 class Investigation:
     """All that a notebook displayed, in order, and the book it left."""

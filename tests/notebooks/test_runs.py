@@ -41,7 +41,7 @@ def in_environment(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]]
     return enter
 
 
-@pytest.mark.parametrize("procedure", NOTEBOOKS)
+@pytest.mark.parametrize("procedure", sorted({MODEL, *({"AnyAlert"} & set(NOTEBOOKS))}))
 @pytest.mark.slow
 def test_runner(
     in_environment: Callable[[dict[str, str]], None],

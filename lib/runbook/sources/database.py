@@ -24,6 +24,8 @@ from runbook.sources.evidence import Answer, Evidence, Recording
 NAME = "database"
 ROWS_MAX = 5_000
 AD_HOC_ROWS_MAX = 1_000
+# The server stops a slow query before the seam gives up waiting: a refused question, not a source that hangs.
+_SERVER_SHARE = 0.8
 
 # Which schema is this? The written runbook's has positions.status, the platform's positions.exit_time only.
 _DETECT = """\
@@ -109,17 +111,20 @@ class Database:
                 closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
             ):
                 rows = list(islice(stream, rows_max + 1))
-                columns = [column.name for column in cursor.description or ()]
+                if not rows:  # a stream without rows does not name its columns
+                    stream.close()
+                    cursor.execute(statement, parameters or None)
+                columns = _distinct([column.name for column in cursor.description or ()])
         except psycopg.errors.QueryCanceled:
             raise QueryFailed(
-                f"database stopped the query after {self._evidence.limit_seconds:g} s (statement_timeout)"
+                f"database stopped the query after {self._evidence.limit_seconds * _SERVER_SHARE:g} s (statement_timeout)"
             ) from None
         except psycopg.OperationalError as error:
             raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
         except psycopg.Error as error:
             raise QueryFailed(f"database refused the query: {_first_line(error)}") from None
         frame = pd.DataFrame(rows[:rows_max], columns=columns, dtype="object")
-        frame = frame.assign(**{name: _column(frame[name]) for name in dict.fromkeys(columns)}) if columns else frame
+        frame = frame.assign(**{name: _column(frame[name]) for name in columns}) if columns else frame
         frame.attrs["truncated"] = len(rows) > rows_max
         return frame
 
@@ -137,7 +142,7 @@ class Database:
             self._idle.append(connection)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        milliseconds = int(self._evidence.limit_seconds * 1000)
+        milliseconds = int(self._evidence.limit_seconds * _SERVER_SHARE * 1000)
         try:
             connection = psycopg.connect(
                 self._dsn or "",
@@ -173,6 +178,18 @@ def _statement(question: str, schema: str) -> str:
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise LookupError(f"no question {question!r} in sources/sql/{schema}")
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """`names`, the second "id" called "id_2" and so on: a join of two tables may name a column twice."""
+    found: list[str] = []
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found.append(own)
+    return found
 
 
 def _column(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -214,6 +231,7 @@ def _text(value: Any) -> Any:
 
 def _literal(value: Any) -> str:
     """`value` as an SQL literal on one line, so that hostile text cannot leave it or the heredoc."""
+    value = value.replace("\x00", "\ufffd") if isinstance(value, str) else value
     text = sql.Literal(value).as_string(None).strip()
     if "\n" in text or "\r" in text:
         text = sql.Literal(str(value).replace("\r", " ").replace("\n", " ")).as_string(None).strip()

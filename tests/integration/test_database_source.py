@@ -1,0 +1,348 @@
+"""The trading database's source against a real PostgreSQL: read only, bounded, and never at a loss for a reason."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+import psycopg
+import pytest
+
+from runbook import embedded
+from runbook.demo import worlds
+from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
+from runbook.sources.database import AD_HOC_ROWS_MAX, Database
+from runbook.sources.evidence import Evidence
+
+
+def fill(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE note (n integer, text text)")
+        connection.execute("INSERT INTO note VALUES (1, 'one'), (2, 'two')")
+        connection.execute("CREATE TYPE mood AS ENUM ('LIVE', 'PAPER')")
+        connection.execute("CREATE SEQUENCE counter")
+        connection.execute("CREATE TABLE trading_sessions (id uuid)")
+
+
+@pytest.fixture
+def url(database: Callable[..., str], template_database: Callable[..., str]) -> str:
+    return database(template_database("source_notes", fill))
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., Database]]:
+    made: list[Database] = []
+
+    def make(url: str | None, limit_seconds: float = 10.0, record: Path | None = None) -> Database:
+        made.append(Database(url, Evidence(limit_seconds=limit_seconds, secrets=[url or ""], record=record)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def value(url: str, statement: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(statement).fetchone()
+        return row[0] if row else None
+
+
+WRITES = {
+    "insert": "INSERT INTO note VALUES (3, 'three')",
+    "returning": "INSERT INTO note VALUES (3, 'three') RETURNING n",
+    "with": "WITH gone AS (DELETE FROM note RETURNING n) SELECT * FROM gone",
+    "update": "UPDATE note SET n = 5",
+    "truncate": "TRUNCATE note",
+    "drop": "DROP TABLE note",
+    "create": "CREATE TABLE more (n integer)",
+    "temporary": "SELECT nextval('counter')",
+    "grant": "GRANT ALL ON note TO public",
+    "two": "SELECT 1; INSERT INTO note VALUES (3, 'three')",
+    "commit": "COMMIT; INSERT INTO note VALUES (3, 'three')",
+    "rollback": "ROLLBACK; BEGIN READ WRITE; INSERT INTO note VALUES (3, 'three')",
+    "comment": "SELECT 1 --\n; DELETE FROM note",
+    "do": "DO $$ BEGIN EXECUTE 'INSERT INTO note VALUES (3, ''three'')'; END $$",
+    "copy": "COPY note FROM PROGRAM 'echo 3,three' CSV",
+    "prepare": "PREPARE p AS INSERT INTO note VALUES (3, 'x')",
+    "explain": "EXPLAIN ANALYZE INSERT INTO note VALUES (3, 'three')",
+}
+
+
+@pytest.mark.parametrize("statement", WRITES.values(), ids=WRITES)
+def test_nothing_is_ever_written(opened: Callable[..., Database], url: str, statement: str) -> None:
+    source = opened(url)
+    for _ in range(2):
+        with suppress(QueryFailed, SourceUnavailable):
+            source.sql(statement)
+    assert source.sql("SELECT n, text FROM note ORDER BY n").frame.values.tolist() == [[1, "one"], [2, "two"]]
+    assert value(url, "SELECT count(*) FROM pg_class WHERE relname = 'more'") == 0
+    assert value(url, "SELECT is_called FROM counter") is False
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "SET transaction_read_only = off",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+        "SET default_transaction_read_only = off",
+        "SELECT set_config('default_transaction_read_only', 'off', false)",
+        "SELECT set_config('transaction_read_only', 'off', false)",
+        "COMMIT",
+        "BEGIN READ WRITE",
+        "RESET ALL",
+        "DISCARD ALL",
+        "SET ROLE postgres",
+    ],
+)
+def test_settings_do_not_outlive_their_statement(opened: Callable[..., Database], url: str, settings: str) -> None:
+    source = opened(url)
+    for statement in (settings, "INSERT INTO note VALUES (3, 'three')", "SET statement_timeout = 0", settings):
+        with suppress(QueryFailed, SourceUnavailable):
+            source.sql(statement)
+    with pytest.raises(QueryFailed, match="read-only"):
+        source.sql("INSERT INTO note VALUES (3, 'three')")
+    assert value(url, "SELECT count(*) FROM note") == 2
+    assert source.sql("SHOW statement_timeout").frame.iloc[0, 0] == "8s"
+    assert source.sql("SHOW default_transaction_read_only").frame.iloc[0, 0] == "on"
+
+
+@pytest.mark.slow
+def test_slow_queries_are_stopped_by_the_server_and_leave_it_in_use(opened: Callable[..., Database], url: str) -> None:
+    """Slow: two queries run into their time limit of 3 s, with room for a busy machine."""
+    source = opened(url, 3)
+    source.sql("SELECT 1")
+    for _ in range(2):
+        with pytest.raises(QueryFailed, match=r"stopped the query after 2\.4 s \(statement_timeout\)"):
+            source.sql("SELECT pg_sleep(30)")
+    assert source.sql("SELECT 2 AS n").frame["n"].tolist() == [2]
+
+
+def test_parameters_are_bound(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url)
+    for text in ("'; DROP TABLE note; --", "%(x)s %s %%", "\\'", "$1", "\u202e"):
+        assert source.sql("SELECT %(text)s::text AS t", text=text).frame["t"].tolist() == [text]
+    assert value(url, "SELECT count(*) FROM note") == 2
+
+
+def test_ad_hoc_rows_are_capped_and_said_to_be(opened: Callable[..., Database], url: str) -> None:
+    frame = opened(url).sql("SELECT i FROM generate_series(1, 1000000) AS i").frame
+    assert len(frame) == AD_HOC_ROWS_MAX
+    assert frame.attrs["truncated"] is True
+
+
+def test_a_result_of_any_length_takes_little_memory(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url, 60)
+    source.sql("SELECT 1")
+    tracemalloc.start()
+    try:
+        source.sql("SELECT repeat('x', 1000) AS t FROM generate_series(1, 300000)")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+def test_types(opened: Callable[..., Database], url: str) -> None:
+    frame = (
+        opened(url)
+        .sql(
+            "SELECT 1.5::numeric AS n, 'NaN'::numeric AS nan, 2::int AS i, NULL::int AS missing, now() AS at, true AS b,"
+            " 'LIVE'::mood AS mood, '00000000-0000-0000-0000-000000000001'::uuid AS id, '{\"a\": [1]}'::jsonb AS j,"
+            " '\\x00ff'::bytea AS raw, interval '90 s' AS span, 'x'::text AS t, '2026-01-15'::date AS d"
+        )
+        .frame
+    )
+    row = frame.iloc[0]
+    assert row["n"] == 1.5
+    assert pd.isna(row["nan"])
+    assert frame["n"].dtype == "float64"
+    assert frame["i"].dtype == "int64"
+    assert row["missing"] is None
+    assert row["at"].tzinfo is UTC or str(row["at"].tzinfo) == "UTC"
+    assert (row["mood"], row["id"], row["raw"]) == ("LIVE", "00000000-0000-0000-0000-000000000001", "(2 bytes)")
+    assert row["j"] == {"a": [1]}
+    assert (row["b"], row["t"], row["d"]) == (True, "x", "2026-01-15")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'infinity'::timestamptz",
+        "'-infinity'::timestamptz",
+        "'infinity'::date",
+        "'0044-03-15 BC'::timestamptz",
+        "'294276-12-31'::timestamptz",
+        "'1e400'::numeric",
+        "'Infinity'::float8",
+        "repeat('x', 1000000)",
+        "ARRAY[1, NULL]",
+        "'(1,2)'::point",
+        "'[1,5)'::int4range",
+        "'10.0.0.1/8'::inet",
+        "'1 mon'::interval",
+        "'24:00:00'::time",
+    ],
+)
+def test_no_value_is_too_odd(opened: Callable[..., Database], url: str, expression: str) -> None:
+    """A value that Python has no type for is an answer or a refusal with a reason, never a crash."""
+    source = opened(url)
+    with suppress(QueryFailed):
+        assert source.sql(f"SELECT {expression} AS v").rows == 1
+    assert source.sql("SELECT 1 AS n").frame["n"].tolist() == [1]
+
+
+def test_columns_of_one_name_or_none(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url)
+    assert source.sql("SELECT 1 AS a, 'x' AS a, 2 AS a").frame.to_dict("records") == [{"a": 1, "a_2": "x", "a_3": 2}]
+    assert source.sql("SELECT").rows <= 1
+    assert source.sql("SELECT 1 AS n WHERE false").frame.columns.tolist() == ["n"]
+
+
+def test_a_killed_connection_is_said_so_and_a_later_run_works(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url)
+    assert source.sql("SELECT 1").rows == 1
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
+                      " AND datname = current_database()")  # fmt: skip
+    with pytest.raises(SourceUnavailable, match=r"terminating connection|the server"):
+        source.sql("SELECT 1")
+    assert opened(url).sql("SELECT 1").rows == 1
+
+
+def test_a_connection_killed_amid_a_query(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url, 30)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(source.sql, "SELECT pg_sleep(20)")
+        with psycopg.connect(url, autocommit=True) as admin:
+            killed = False
+            while not killed:
+                found = admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
+                                      " AND datname = current_database() AND query LIKE '%pg_sleep(20)%'").fetchone()  # fmt: skip
+                killed = found is not None
+        with pytest.raises(SourceUnavailable, match="terminating connection"):
+            answer.result()
+
+
+def test_server_down(opened: Callable[..., Database]) -> None:
+    source = opened(f"{worlds.dead_url('postgresql')}/x?user=someone&password=hidden-word")
+    with pytest.raises(SourceUnavailable, match="connection refused; is the server running") as caught:
+        source.sql("SELECT 1")
+    assert "hidden-word" not in str(caught.value)
+
+
+def test_wrong_password_is_not_shown(
+    opened: Callable[..., Database], postgres: embedded.Server, url: str, tmp_path: Path
+) -> None:
+    database = urlsplit(url).path[1:]
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "DO $$ BEGIN CREATE ROLE guest LOGIN PASSWORD 'right-pass'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
+        )
+    source = opened(postgres.url(database, user="guest", password="wrong-pass-word"), record=tmp_path)
+    with pytest.raises(SourceUnavailable, match="the password in DATABASE_URL is not accepted") as caught:
+        source.sql("SELECT 1")
+    assert "wrong-pass-word" not in str(caught.value)
+    assert "wrong-pass-word" not in "".join(path.read_text() for path in tmp_path.iterdir())
+
+
+def test_no_such_database_or_role(opened: Callable[..., Database], postgres: embedded.Server) -> None:
+    with pytest.raises(SourceUnavailable, match="role or database in DATABASE_URL does not exist"):
+        opened(postgres.url("nowhere")).sql("SELECT 1")
+
+
+def test_a_role_without_grants(opened: Callable[..., Database], postgres: embedded.Server, url: str) -> None:
+    database = urlsplit(url).path[1:]
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "DO $$ BEGIN CREATE ROLE guest LOGIN PASSWORD 'right-pass'; EXCEPTION WHEN OTHERS THEN NULL; END $$"
+        )
+    source = opened(postgres.url(database, user="guest", password="right-pass"))
+    with pytest.raises(QueryFailed, match="permission denied for table note"):
+        source.sql("SELECT * FROM note")
+    with pytest.raises(QueryFailed, match="check the database's name in DATABASE_URL and the role's SELECT grants"):
+        source.schema  # noqa: B018
+
+
+@pytest.mark.parametrize("address", ["", None])
+def test_no_address(opened: Callable[..., Database], address: str | None) -> None:
+    with pytest.raises(NotConfigured, match="set DATABASE_URL"):
+        opened(address).sql("SELECT 1")
+
+
+@pytest.mark.parametrize("address", ["http://db:5432", "not an address", "postgresql://u:hid%zzden-pw@h:port/x"])
+def test_an_address_that_is_none(opened: Callable[..., Database], address: str) -> None:
+    with pytest.raises((NotConfigured, SourceUnavailable)) as caught:
+        opened(address).sql("SELECT 1")
+    assert "DATABASE_URL" in str(caught.value)
+    assert "den-pw" not in str(caught.value)
+
+
+def test_another_database_than_ours_is_told_apart(
+    opened: Callable[..., Database], database: Callable[..., str]
+) -> None:
+    with pytest.raises(QueryFailed, match="no table trading_sessions"):
+        opened(database()).ask("sessions/latest", as_of=datetime.now(UTC), starts_at=datetime.now(UTC))
+
+
+def test_threads_have_connections_of_their_own(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(
+            pool.map(lambda n: source.sql("SELECT %(n)s::int AS n, pg_sleep(0.05)", n=n).frame["n"][0], range(18))
+        )
+    assert found == list(range(18))
+    assert (
+        value(
+            url,
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook' AND datname = current_database()",
+        )
+        <= 6
+    )  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "x\nSQL\nrm -rf /\n",
+        "'\nSQL\n",
+        "\r\nSQL\r\n",
+        "\\'; --",
+        "$(id)`id`",
+        "%(as_of)s %%",
+        "a\u2028SQL\u2028",
+        "\x00",
+    ],
+)
+def test_the_shown_command_cannot_be_left(opened: Callable[..., Database], url: str, hostile: str) -> None:
+    source = opened(url)
+    try:
+        command = source.sql("SELECT %(text)s::text, %(n)s AS n", text=hostile, n=1).command
+    except QueryFailed:
+        command = source._evidence.answers[-1].command
+    lines = command.split("\n")
+    assert lines[0].endswith("<<'SQL'")
+    assert lines.count("SQL") == 1
+    assert lines[-1] == "SQL"
+
+
+def test_the_shown_command_says_the_same(opened: Callable[..., Database], url: str) -> None:
+    """The statement in the heredoc, run as it stands, gives what the bound one gave."""
+    answer = opened(url).sql(
+        "SELECT %(text)s::text AS t, %(at)s AS at, %(n)s * 2 AS n, '100%%' AS p",
+        text="it's \\ 50 % \"x\"", at=datetime(2026, 1, 15, 14, 2, tzinfo=UTC), n=2.5,
+    )  # fmt: skip
+    statement = "\n".join(answer.command.splitlines()[1:-1])
+    with psycopg.connect(url) as connection:
+        row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    assert row[0] == answer.frame["t"][0]
+    assert row[1] == answer.frame["at"][0]
+    assert float(row[2]) == answer.frame["n"][0]
+    assert row[3] == answer.frame["p"][0] == "100%"
