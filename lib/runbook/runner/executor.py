@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -63,7 +64,7 @@ def main() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGCONT)  # a stopped executor wakes when its parent dies, and sees it
-    threading.Thread(target=_end_with_parent, args=(spec.run_id,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(spec,), daemon=True).start()
 
     def emit(event: dict[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
@@ -71,12 +72,13 @@ def main() -> None:
     execute(spec, emit)
 
 
-def _end_with_parent(run_id: str) -> None:
+def _end_with_parent(spec: Spec) -> None:
     from runbook.runner import processes
 
     while os.read(0, 4096):
         pass
-    processes.kill(run_id, spare=os.getpid())
+    processes.kill(spec.run_id, spare=os.getpid())
+    shutil.rmtree(spec.private, ignore_errors=True)
     os._exit(1)
 
 
