@@ -31,7 +31,8 @@ def walked(folder: Path) -> Folders:
     """notebooks/ and parameters/ in `folder`, made as the section says."""
     shutil.copytree(FOLDERS.parameters, folder / "parameters")
     (folder / "notebooks").mkdir()
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "runbook", "display_name": "Runbook"}})
+    kernel = {"name": "runbook", "display_name": "Runbook", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     yamls: list[str] = []
     for language, text in blocks():
         if language == "yaml":
@@ -50,9 +51,7 @@ def walked(folder: Path) -> Folders:
 
 
 @pytest.mark.slow
-def test_the_walked_example_runs(
-    tmp_path: Path, platforms: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_walked_example_runs(tmp_path: Path, platforms: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow: a kernel starts. The alert finds its new notebook, and the page is complete."""
     platform: Platform = platforms("flash-crash")  # type: ignore[operator]
     for name, value in platform.environment.items():
