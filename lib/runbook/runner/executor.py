@@ -67,7 +67,10 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, args=(spec,), daemon=True).start()
 
     def emit(event: dict[str, Any]) -> None:
-        events.write(json.dumps(event) + "\n")
+        try:
+            events.write(json.dumps(event) + "\n")
+        except BrokenPipeError:
+            threading.Event().wait()  # the parent is gone: the other thread is ending the run, let it finish
 
     execute(spec, emit)
 
