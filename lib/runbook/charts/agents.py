@@ -12,6 +12,7 @@ from runbook.outcome import Finding
 from runbook.tables import amount
 
 _LINES_MAX = 6
+_NOTABLE = 0.05
 _ONLINE = {1.0: ("online", "green"), 0.0: ("offline", "alarm"), 0.5: ("degraded", "amber")}
 
 
@@ -49,20 +50,19 @@ def latency_by_agent(finding: Finding, window: Window) -> Chart | None:
 
 
 def latency_parts(finding: Finding, window: Window) -> Chart | None:
-    """p95 of LLM, MCP tools and database, each as a multiple of its median before the alert."""
-    lines = [
-        Line(part, stats["p95"].assign(value=stats["p95"]["value"] / _usual(stats["p95"], window)))
-        for part, stats in finding.series["parts"].items()
-        if "p95" in stats and _usual(stats["p95"], window) > 0
-    ]
-    moved = finding.figures["moved"]
-    return timeline(f"Slower than before the alert by half or more: {moved or 'none of LLM, MCP tools, database'}", "times its usual p95", window, lines)  # fmt: skip
+    """The time spent in LLM, MCP tools and database for each decision."""
+    series: Mapping[str, Mapping[str, pd.DataFrame]] = finding.series["parts"]
+    lines = [Line(part, stats["share"]) for part, stats in series.items() if "share" in stats]
+    said = ", ".join(f"{line.label} {amount(line.frame['value'].tail(5).median(), 'ms')}" for line in lines)
+    return timeline(f"Time for each decision now: {said}", "ms", window, lines)
 
 
 def latency_throttling(finding: Finding, window: Window) -> Chart | None:
-    """Share of CPU periods throttled, the pods that are throttled most."""
+    """Share of CPU periods throttled, the three pods that are throttled most; none where nothing is throttled to speak of."""
+    if not finding.figures["highest"] >= _NOTABLE:
+        return None
     series: Mapping[str, pd.DataFrame] = finding.series["throttling"]
-    most = sorted(series.items(), key=lambda item: -float(item[1]["value"].tail(20).median()))[:4]
+    most = sorted(series.items(), key=lambda item: -float(item[1]["value"].tail(20).median()))[:3]
     return timeline(finding.title, "%", window, [Line(pod, one) for pod, one in most])
 
 
@@ -72,8 +72,3 @@ def flow(finding: Finding, window: Window) -> Chart | None:
     if not lines:
         return None
     return timeline(finding.title, f"rows in {finding.figures['bucket_minutes']} min", window, lines[:_LINES_MAX])
-
-
-def _usual(series: pd.DataFrame, window: Window) -> float:
-    before = series[series["time"] < pd.Timestamp(window.starts_at - (window.starts_at - window.start) / 4)]["value"]
-    return float(before.median()) if len(before) else float("nan")

@@ -65,12 +65,9 @@ def status(database: Database, window: Window) -> Finding:
         + (f", {text(row.last_error)}" if not _missing(row.last_error) else "")
         for row in bad.head(6).itertuples()
     ]
-    shown = frame.assign(deployment=[deployment_of(str(name)) for name in frame["agent_name"]])
-    order = shown["age"].fillna(math.inf).sort_values(ascending=False).index
-    shown = shown.loc[
-        order,
-        ["agent_name", "deployment", "status", "last_heartbeat", "age", "total_signals", "error_count", "last_error"],
-    ]
+    order = frame["age"].fillna(math.inf).sort_values(ascending=False).index
+    shown = frame.loc[order, ["agent_name", "status", "last_heartbeat", "age", "error_count", "last_error"]]
+    shown = shown.assign(last_error=["" if _missing(one) else text(one) for one in shown["last_error"]])
     return Finding(
         "agents.status",
         Status.CRITICAL if len(bad) == len(frame) else Status.WARNING if len(bad) else Status.OK,
@@ -81,7 +78,7 @@ def status(database: Database, window: Window) -> Finding:
         {"total": len(frame), "bad": ", ".join(map(str, bad["agent_name"])), "silent": ", ".join(map(str, silent["agent_name"])),
          "stopped": ", ".join(map(str, stopped["agent_name"])), "oldest_heartbeat_seconds": max((a for a in ages if math.isfinite(a)), default=math.nan)},
         (Table("agent_status, the longest silent first", shown,
-               {"last_heartbeat": "time", "age": "s", "total_signals": "", "error_count": ""}),),
+               {"last_heartbeat": "time", "age": "s", "error_count": ""}),),
         series={"agents": frame},
     )  # fmt: skip
 
@@ -128,8 +125,7 @@ def side_by_side(window: Window, status: Finding, pods: Finding, agent_type: str
          "restarted": ", ".join(row["deployment"] for row in rows if _recent(row.get("ended at"), window)),
          "oom_killed": ", ".join(row["deployment"] for row in rows if row.get("last ended by") == "OOMKilled" and _recent(row.get("ended at"), window)),
          "total": len(rows), "pods_known": pods.is_known},
-        (Table("Agents and their pods, those in trouble first", pd.DataFrame(rows),
-               {"heartbeat": "s", "errors": "", "restarts": "", "ended at": "time"}),),
+        (Table("Agents and their pods, those in trouble first", pd.DataFrame([_shown(row) for row in rows]), {"heartbeat": "s", "restarts": ""}),),
     )  # fmt: skip
 
 
@@ -226,11 +222,11 @@ def words_before_restart(name: str, app: str, cluster: Cluster, window: Window) 
         f"{line['message']}{': ' + reason if reason and reason not in str(line['message']) else ''}".split()
     )[:200]
     shown = (
-        frame.tail(15)[["time", "level", "message"]]
+        frame.tail(8)[["time", "level", "message"]]
         .iloc[::-1]
         .assign(
             error=[
-                str(one.get("error", "")) if isinstance(one, Mapping) else "" for one in frame.tail(15)["fields"][::-1]
+                str(one.get("error", "")) if isinstance(one, Mapping) else "" for one in frame.tail(8)["fields"][::-1]
             ]
         )
     )
@@ -281,6 +277,19 @@ def _about_affected(name: str, side: Finding, read: Any) -> Finding:
         )
     found: Finding = read(app)
     return Finding(name, found.status, found.title, found.detail, {**found.figures, "app": app}, found.tables)
+
+
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An agent's row as the table has it: the pod's parts in one."""
+    pod = (
+        []
+        if "pod" not in row
+        else ["ready" if row["ready"] == "yes" else "NOT ready", row["waits for"], row["last ended by"]]
+    )
+    return {
+        "deployment": row["deployment"], "agent": row.get("agent", ""), "state": row["state"], "agent_status": row.get("agent_status", ""),
+        "heartbeat": row.get("heartbeat"), "last error": row.get("last error", ""), "pod": ", ".join(str(one) for one in pod if one), "restarts": row.get("restarts"),
+    }  # fmt: skip
 
 
 def _state(row: Mapping[str, Any], window: Window, has_status: bool, has_pods: bool) -> str:

@@ -104,8 +104,9 @@ def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms:
     worst = table.iloc[0]
     capped = bool((table["p95 now"] >= LIMIT_MS).any())
     p95 = f"{'at least ' if worst['p95 now'] >= LIMIT_MS else ''}{amount(worst['p95 now'], 'ms')}"
+    shown = table.drop(columns=["slow"]).rename(columns=lambda name: str(name).removesuffix(" now"))
     title = (
-        f"{len(slow)} of {len(table)} agents {'is' if len(slow) == 1 else 'are'} slower than {amount(threshold_ms, 'ms')}: {names(list(slow['agent']))}; "
+        f"{len(slow)} of {len(table)} agents {'is' if len(slow) == 1 else 'are'} slower than {amount(threshold_ms, 'ms')}: {names(list(slow['agent']), 7)}; "
         f"{worst['agent']} has p95 {p95}"
         if len(slow)
         else f"No agent is slower than {amount(threshold_ms, 'ms')}: the slowest, {worst['agent']}, has p95 {p95}"
@@ -127,8 +128,8 @@ def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms:
             "p95_ms": number(worst["p95 now"]), "p95_before_ms": number(worst["p95 before"]), "mean_ms": number(worst["mean now"]),
             "mean_before_ms": number(worst["mean before"]), "over_share": number(worst["over 5 s"]), "threshold_ms": threshold_ms, "capped": capped,
         },
-        (Table("Decision latency by agent: since 5 minutes before the alert (now), and the median before", table,
-               {"p50 now": "ms", "p95 now": "ms", "p99 now": "ms", "p95 before": "ms", "mean now": "ms", "mean before": "ms", "over 5 s": "%"}),),
+        (Table("Decision latency by agent: since 5 minutes before the alert, and the median before", shown,
+               {name: "%" if name == "over 5 s" else "ms" for name in shown.columns[1:]}),),
         series={"agents": series},
     )  # fmt: skip
 
@@ -181,7 +182,9 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
         before, now = split(one, window)
         rows.append({"deployment": workload_of(pod), "pod": pod, "throttled before": before, "throttled now": now})
     table = pd.DataFrame(rows).sort_values("throttled now", ascending=False, ignore_index=True, na_position="last")
-    hit = table[table["throttled now"] >= THROTTLED]
+    # Of several pods of a deployment, the one that is throttled most is meant.
+    upwards = table.iloc[::-1]
+    hit = table[table["throttled now"] >= THROTTLED].drop_duplicates("deployment")
     worst = table.iloc[0]
     return Finding(
         "latency.throttling",
@@ -193,9 +196,10 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
         if len(hit)
         else "",
         {"throttled": ", ".join(hit["deployment"]), "highest": number(worst["throttled now"]), "highest_before": number(worst["throttled before"]),
-         "now": dict(zip(table["deployment"], table["throttled now"], strict=True)), "before": dict(zip(table["deployment"], table["throttled before"], strict=True))},
+         "now": dict(zip(upwards["deployment"], upwards["throttled now"], strict=True)),
+         "before": dict(zip(upwards["deployment"], upwards["throttled before"], strict=True))},
         (Table("Share of CPU periods throttled", table.head(12), {"throttled before": "%", "throttled now": "%"}),),
-        series={"throttling": series},
+        series={"throttling": {workload_of(pod): series[pod] for pod in upwards["pod"]}},
     )  # fmt: skip
 
 
@@ -218,8 +222,9 @@ def models(database: Database, window: Window) -> Finding:
     return Finding(
         "latency.models",
         Status.WARNING if moved and not few else Status.OK,
-        f"llm_decisions records p95 {amount(slowest['p95_now_ms'], 'ms')} for {slowest['model']} since half an hour before the alert, {amount(slowest['p95_before_ms'], 'ms')} before",
-        f"{amount(slowest['calls_now'])} calls, {amount(slowest['calls_before'])} before." + (" Too few to judge by." if few else ""),
+        f"Too few LLM decisions since half an hour before the alert to judge by; p95 before was {amount(slowest['p95_before_ms'], 'ms')}" if few
+        else f"llm_decisions records p95 {amount(slowest['p95_now_ms'], 'ms')} for {text(slowest['model'])} since half an hour before the alert, {amount(slowest['p95_before_ms'], 'ms')} before",
+        f"{amount(slowest['calls_now'])} calls, {amount(slowest['calls_before'])} before.",
         {"p95_ms": number(slowest["p95_now_ms"]), "p95_before_ms": number(slowest["p95_before_ms"]), "ratio": ratio, "model": slowest["model"], "few": few},
         (Table("LLM calls by model", frame, {"calls_before": "", "p95_before_ms": "ms", "calls_now": "", "p95_now_ms": "ms", "tokens_now": "",
                                              "cached_now": "%", "cost_now_usd": ""}),),
@@ -260,7 +265,7 @@ def slow_queries(database: Database, window: Window) -> Finding:
     return Finding(
         "latency.slow_queries",
         Status.WARNING if top is not None or len(running) else Status.OK,
-        f"{len(slow)} {'statement takes' if len(slow) == 1 else 'statements take'} over 100 ms on average; {now}",
+        f"{len(slow) or 'No'} {'statements take' if len(slow) > 1 else 'statement takes'} over 100 ms on average; {now}",
         f"The slowest: {amount(top['mean_ms'], 'ms')} on average in {amount(top['calls'])} calls: {str(top['query'])[:200]}" if top is not None else "",
         {**figures, "available": True, "slow": len(slow), "statement": str(top["query"])[:300] if top is not None else "", "mean_ms": number(top["mean_ms"]) if top is not None else None},
         (table, *shown),
