@@ -179,7 +179,8 @@ class _Told:
             names = ("kind", "cell", "cells", "title", "status", "seconds")
             self.steps.append({name: getattr(step, name) for name in names})
         now = time.monotonic()
-        if step.kind not in ("started", "reporting", "finished") and now - self.written < _PROGRESS_SECONDS:
+        # What may be the last word for long is written at once.
+        if step.kind == "cell_finished" and now - self.written < _PROGRESS_SECONDS:
             return
         self.written = now
         try:
