@@ -121,14 +121,7 @@ def affected(alert: Alert, states: Finding, service: str = "", breaker_type: str
 def logs(affected_found: Finding, cluster: Cluster, window: Window) -> Finding:
     """Log patterns of the affected service's deployments, worst first."""
     apps = DEPLOYMENTS.get(str(affected_found.figures["service"]), ("order-executor-server", "bifrost", "postgres"))
-    parts = [platform.logs(cluster, window, app=app) for app in apps]
-    worst = min(parts, key=lambda one: (one.status is not Status.CRITICAL, one.status is not Status.WARNING))
-    return Finding(
-        "breakers.logs", worst.status, "; ".join(one.title for one in parts), " ".join(one.detail for one in parts).strip(),
-        {"errors": sum(one.figures["errors"] for one in parts), "worst": next((one.figures["worst"] for one in parts if one.figures.get("worst")), ""),
-         "apps": ", ".join(apps)},
-        tuple(table for one in parts for table in one.tables),
-    )  # fmt: skip
+    return platform.logs_of(cluster, window, apps, "breakers.logs")
 
 
 def failures(metrics: Metrics, window: Window) -> Finding:

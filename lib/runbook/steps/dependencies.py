@@ -446,7 +446,10 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
         summary = f"Nothing is broken; {len(warned)} of {len(findings)} checks warn: {'; '.join(one.title for one in warned[:3])}."
     elif unknown or not findings:
         status, decision = Status.UNKNOWN, "restore the sources, then check again"
-        summary = f"{len(unknown)} of {len(findings)} checks have no answer; the others are fine."
+        summary = (
+            f"{len(unknown)} of {len(findings)} checks have no answer; the others are fine."
+            if len(unknown) < len(findings) else "Nothing is known: none of the checks has an answer."
+        )  # fmt: skip
     else:
         status, decision, summary = Status.OK, "no action", f"Healthy: all {len(findings)} checks pass."
     reasons = [

@@ -150,7 +150,7 @@ def components(metrics: Metrics, window: Window) -> Finding:
         f"{' and '.join(together)} rose together, at {moment(earliest)}." if len(together) > 1
         else f"{first} rose first, at {moment(earliest)}: what rises first is nearer to the cause." if first and len(rose) > 1 else "",
         {"risen": ", ".join(risen), "top": top if risen else "", "first": first, "since": earliest,
-         "now": levels[top].now, "usual": levels[top].usual},
+         "rates": {name: one.now for name, one in levels.items()}, "now": levels[top].now, "usual": levels[top].usual},
         (Table("Errors by component, the most first", table, {"usual, a minute": "", "now, a minute": "", "rose at": "time"}),),
         series={"errors": {name: series[name] for name in order}},
     )  # fmt: skip
@@ -189,7 +189,7 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
                              "now, a minute": round(now, 2), "example": row.example})  # fmt: skip
     table = pd.DataFrame(rows)
     errors = [row for row in rows if row["level"] != "warning"]
-    worst = (errors or rows or [None])[0]
+    worst = next(iter(errors or rows), None)
     tables = [
         Table(
             f"What {app} logs more often since {split:%H:%M} UTC",
@@ -279,7 +279,13 @@ def decide(
             + (f" It follows {near[0].text}." if near else "")
             + f" {affected}"
         )
-    reasons = (detail, *(f"Just before: {one.text}." for one in near[:3]), *_facts(findings, since), affected)
+    reasons = (
+        _named(component, exchange, parts),
+        detail,
+        *(f"Just before: {one.text}." for one in near[:3]),
+        *_facts(findings, since),
+        affected,
+    )
     return Verdict(
         decision, summary.strip(), status, tuple(one for one in reasons if one) + unknown_reasons(findings),
         tuple(_actions(decision, near, alert, namespace, summary)), _checklist(findings, affected),
@@ -309,12 +315,15 @@ def _cause(findings: Mapping[str, Finding]) -> tuple[str, str, str, datetime | N
             pods.get("last_exit_at"),
         )
     if pool.get("exhausted"):
-        full = bool(server and server.figures.get("full"))
-        return ("the database's connection pool is exhausted" + ("" if full or server is None or not server.is_known else "; the server itself has room"),
-                "free the pool: find what holds its connections",
-                f"{amount(round(pool['active']))} of {amount(round(pool['size']))} connections in use, usually {amount(round(pool['usual'], 1))}; queries take "
-                f"{amount(pool['p95_ms'], 'ms')} (p95), usually {amount(pool['usual_p95_ms'], 'ms')}. Errors elsewhere follow from waiting for a connection.",
-                pool.get("since"))  # fmt: skip
+        roomy = server is not None and server.is_known and not server.figures.get("full")
+        use = f"{amount(round(pool['active']))} of {amount(round(pool['size']))} connections in use, usually {amount(round(pool['usual'], 1))}"
+        slow = f"queries take {amount(pool['p95_ms'], 'ms')} (p95), usually {amount(pool['usual_p95_ms'], 'ms')}"
+        return (
+            "the database's connection pool is exhausted" + ("; the server itself has room" if roomy else ""),
+            "free the pool: find what holds its connections",
+            f"{use}; {slow}. Errors elsewhere follow from waiting for a connection.",
+            pool.get("since"),
+        )
     if server is not None and server.figures.get("full"):
         return "the database server has no connections left", "free connections on the server", server.title + ".", None
     if (
@@ -371,6 +380,16 @@ def _cause(findings: Mapping[str, Finding]) -> tuple[str, str, str, datetime | N
         f"{first} rose first." if first else "",
         parts.get("since"),
     )
+
+
+def _named(component: str, exchange: str, parts: Mapping[str, Any]) -> str:
+    """What the alert's labels name, with its present errors; empty where they name nothing."""
+    rate = parts.get("rates", {}).get(component)
+    words = [
+        f"component {component[:60]}" + (f", {amount(round(rate, 1))} errors a minute now" if rate is not None else "")
+    ] * bool(component)
+    words += [f"exchange {exchange[:60]}"] * bool(exchange)
+    return f"The alert names {' and '.join(words)}." if words else ""
 
 
 def _trading(findings: Mapping[str, Finding]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from runbook.alert import Window
+from runbook.errors import QueryFailed
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
@@ -41,6 +42,7 @@ __all__ = [
     "llm",
     "llm_cost",
     "logs",
+    "logs_of",
     "names",
     "nats",
     "patterns",
@@ -94,6 +96,31 @@ def logs(cluster: Cluster, window: Window, app: str = "") -> Finding:
                 {"lines": "", "first": "time", "last": "time"},
             ),
         ),
+    )
+
+
+def logs_of(cluster: Cluster, window: Window, apps: Sequence[str], name: str) -> Finding:
+    """Log patterns of several deployments as one finding called `name`, the worst first; one without a pod is told apart."""
+    parts, missing = [], []
+    for app in apps:
+        try:
+            parts.append(logs(cluster, window, app=app))
+        except QueryFailed as error:
+            missing.append(f"{app}: {error}.")
+    if not parts:
+        return Finding(name, Status.UNKNOWN, f"What {' and '.join(apps)} log is not known", " ".join(missing))
+    parts.sort(key=lambda one: (one.status is not Status.CRITICAL, one.status is not Status.WARNING))
+    return Finding(
+        name,
+        parts[0].status if not missing or parts[0].status is not Status.OK else Status.UNKNOWN,
+        "; ".join(one.title for one in parts),
+        " ".join([*(one.detail for one in parts), *missing]).strip(),
+        {
+            "errors": sum(one.figures["errors"] for one in parts),
+            "worst": next((one.figures["worst"] for one in parts if one.figures.get("worst")), ""),
+            "apps": ", ".join(apps),
+        },
+        tuple(table for one in parts for table in one.tables),
     )
 
 
@@ -168,10 +195,10 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
     ended = frame[frame["last_exit_at"].between(pd.Timestamp(window.start), pd.Timestamp(window.as_of))]
     killed = ended[ended["last_exit"] == "OOMKilled"]
     shown = pd.DataFrame({
-        "pod": frame["name"], "ready": ["yes" if one else "NO" for one in frame["ready"]], "phase": frame["phase"],
+        "pod": frame["name"], "ready": ["yes" if one else "NO" for one in frame["ready"]],
         "restarts": frame["restarts"], "waits for": frame["waiting"],
         "last ended by": [_ended(*pair) for pair in zip(frame["last_exit"], frame["last_exit_code"], strict=True)],
-        "ended at": frame["last_exit_at"], "started": frame["started_at"],
+        "ended at": frame["last_exit_at"],
     })  # fmt: skip
     order = frame["ready"].astype(int) * 1_000_000 - frame["restarts"].clip(upper=999_999)
     shown = shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
@@ -206,7 +233,7 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
             "last_exit_at": ended["last_exit_at"].max() if len(ended) else None,
         },
         (Table(f"Pods{' of ' + whose if whose else ''}, those in trouble first", shown,
-               {"restarts": "", "ended at": "time", "started": "time"}),),
+               {"restarts": "", "ended at": "time"}),),
         series={"pods": frame},
     )  # fmt: skip
 
