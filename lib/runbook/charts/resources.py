@@ -24,7 +24,9 @@ def usage(finding: Finding, window: Window) -> Chart | None:
 
 
 def throttled(finding: Finding, window: Window) -> Chart | None:
-    """The share of throttled CPU periods over the window."""
+    """The share of throttled CPU periods over the window; None where it hardly was."""
+    if finding.series["throttled"]["value"].max() < 0.02:
+        return None
     return timeline(finding.title, "%", window, [Line("throttled", finding.series["throttled"], "orange")],
                     thresholds=[Threshold(0.25, "latency suffers above 25 %")])  # fmt: skip
 

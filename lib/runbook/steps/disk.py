@@ -119,7 +119,7 @@ def _choice(
     kind = why.get("kind")
     if kind == "table" and (who.get("new") or why.get("unusual")):
         rows = f"new “{who['kind']}” rows" if who.get("new") else "far more rows than usual"
-        aside = "" if why["is_biggest"] else f" {why['biggest']} is the biggest table, but hardly grows."
+        aside = "" if why["is_biggest"] else f" {why['biggest']} is the biggest table, but not the one that grows."
         return (
             bad,
             f"stop what floods {why['table']}, then make room",
@@ -149,7 +149,7 @@ def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
 
 
 def _psql(namespace: str, statements: str) -> str:
-    return f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n{statements}\nSQL"
+    return f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -v ON_ERROR_STOP=1 -U postgres -d cryptofunk <<'SQL'\n{statements}\nSQL"
 
 
 def _actions(
@@ -169,13 +169,13 @@ def _actions(
     if pressed.get("timescale"):
         yield Action("Compress chunks older than 7 days", _psql(namespace, "SELECT compress_chunk(i, if_not_compressed => true) FROM show_chunks('candlesticks', older_than => INTERVAL '7 days') i;"),
                      f"Gives back about {amount(pressed['gain_bytes'], 'bytes')}; needs room for one chunk while it runs.", changes=True)  # fmt: skip
-    if old.get("sessions"):
-        yield from _archive_actions(old, namespace)
     if size.get("volume"):
         patch = ["patch", "pvc", size["volume"], "-p", patch_body(size["text"])]
         yield Action(f"Try the expansion to {size['text']} without changing anything", kubectl(namespace, *patch, "--dry-run=server"), "The API server checks it and forgets it.")  # fmt: skip
         yield Action(f"Expand the volume to {size['text']}", kubectl(namespace, *patch), "Needs a storage class with allowVolumeExpansion: true; it cannot shrink again.",
                      changes=True)  # fmt: skip
+    if old.get("sessions"):
+        yield from _archive_actions(old, namespace)
     yield silence(alert)
 
 
@@ -189,7 +189,7 @@ def _archive_actions(old: Mapping[str, Any], namespace: str) -> Iterator[Action]
     }
     export = "\n".join(
         f"kubectl exec -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk -c "
-        + shlex.quote(f"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)") + f" > {name}.csv"
+        f'"COPY ({query}) TO STDOUT (FORMAT csv, HEADER)" > {name}.csv'
         for name, query in queries.items()
     )  # fmt: skip
     yield Action(

@@ -107,8 +107,8 @@ def current(bounds: Finding, database: Database, window: Window, symbol: str = "
         {"count": len(held), "kind": kind, "symbol": worst, "share": float(shares[worst]), "limit": limit, "over_symbols": ", ".join(over), "equity": equity,
          "leverage": gross / equity, "without_stop": len(bare), "largest_entry_share": float(held["entry_share"].max()), "gross": gross},
         (Table("Exposure by symbol", table, {"long": "USDT", "short": "USDT", "positions": "", "share": "%", "limit": "%", "over by": "USDT"}),
-         Table("Open positions, the largest first", held[["symbol", "side", "agent", "quantity", "notional", "share", "entry_share", "unrealized_pnl", "stop_loss", "entry_time"]],
-               {"quantity": "", "notional": "USDT", "share": "%", "entry_share": "%", "unrealized_pnl": "USDT", "stop_loss": "", "entry_time": "time"})),
+         Table("Open positions, the largest first", held[["symbol", "side", "agent", "notional", "share", "entry_share", "stop_loss"]],
+               {"notional": "USDT", "share": "%", "entry_share": "%", "stop_loss": ""})),
         {"positions": held, "shares": {str(name): float(share) for name, share in shares.items()}},
     )  # fmt: skip
 

@@ -158,6 +158,7 @@ def heap_profile(subject: Finding, cluster: Cluster) -> Finding:
     alloc = stats.get("HeapAlloc", live)
     used = subject.figures["used"] if subject.figures["resource"] == "memory" else float("nan")
     beside = f" The working set is {amount(used, 'bytes')}: {amount(max(used - stats.get('HeapInuse', alloc), 0.0), 'bytes')} of it is not Go's heap in use (stacks, freed pages not yet returned, page cache)." if math.isfinite(used) else ""  # fmt: skip
+    shown_sites = table.head(8).assign(function=table["function"].map(heap.short)).round({"objects": 0})
     return Finding(
         name,
         Status.WARNING if first["share"] > 0.4 else Status.OK,
@@ -165,6 +166,6 @@ def heap_profile(subject: Finding, cluster: Cluster) -> Finding:
         f"{amount(round(first['objects']))} objects, allocated at {first['at']}. Heap in use {amount(stats.get('HeapInuse', alloc), 'bytes')}.{beside}",
         {"function": heap.short(first["function"]), "at": str(first["at"]), "bytes": float(first["bytes"]), "share": float(first["share"]), "live": live,
          "heap_in_use": stats.get("HeapInuse"), "collections": stats.get("NumGC")},
-        (Table("Live memory by where it was allocated", table.head(12).round({"objects": 0}), {"bytes": "bytes", "objects": "", "share": "%"}),),
+        (Table("Live memory by where it was allocated", shown_sites, {"bytes": "bytes", "objects": "", "share": "%"}),),
         {"sites": {heap.short(f): b for f, b in zip(table["function"][:8], table["bytes"][:8], strict=True)}},
     )  # fmt: skip

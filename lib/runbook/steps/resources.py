@@ -208,6 +208,8 @@ def _actions(
             yield Action(f"Try the new {kind} limit without changing anything", kubectl(namespace, *patch, "--dry-run=server"), "The API server checks it and forgets it.")  # fmt: skip
             yield Action(f"Raise the {kind} limit to {text}", kubectl(namespace, *patch), "It restarts the pod, which also empties what leaked." if shape.get("shape") == "leak" else "It restarts the pod.",
                          changes=True)  # fmt: skip
+        if shape.get("shape") in ("burst", "step"):
+            yield Action("Read what the last change set", kubectl(namespace, "get", "configmap", "cryptofunk-config", "-o", "yaml"), "Undo it, if that filled the memory or keeps the CPU busy.")  # fmt: skip
         if shape.get("shape") == "leak":
             yield Action("Restart it before the kernel kills it", kubectl(namespace, "rollout", "restart", deployment), "Choose the moment yourself, when trading is quiet; the leak stays.",
                          changes=True)  # fmt: skip

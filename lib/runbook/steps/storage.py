@@ -38,7 +38,7 @@ def tables(database: Database) -> Finding:
         {"biggest": str(first["table"]), "biggest_bytes": float(first["total_bytes"]), "total_bytes": total},
         (Table("Tables by size, with their indexes", shown.head(15), {"chunks": "", "total_bytes": "bytes", "index_bytes": "bytes", "rows": "", "dead_rows": "",
                                                                      "share": "%", "vacuumed_at": "time"}),),
-        {"frame": frame, "sizes": dict(zip(frame["table"].astype(str)[:10], frame["total_bytes"][:10], strict=True))},
+        {"frame": frame, "sizes": dict(zip(frame["table"].astype(str)[:6], frame["total_bytes"][:6], strict=True))},
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def growth(sizes: Finding, database: Database, window: Window, filling: Finding 
          "unusual": unusual, "last_day_rows": float(first["last_day"])},
         (Table("Growth by table, estimated", rows[["table", "last_day", "usual_day", "factor", "bytes_a_row", "bytes_a_day"]],
                {"last_day": "", "usual_day": "", "factor": "ratio", "bytes_a_row": "bytes", "bytes_a_day": "bytes"}),),
-        {"growth": {str(t): b for t, b in zip(rows["table"], rows["bytes_a_day"], strict=True) if math.isfinite(b)}},
+        {"growth": {str(t): b for t, b in zip(rows["table"][:6], rows["bytes_a_day"][:6], strict=True) if math.isfinite(b)}},
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from runbook.tables import amount, moment
 
 THRESHOLD = 0.8
 _RATE_MINUTES = 5
+_ROWS_SHOWN = 8
 _MEBI = 1024 * 1024
 _POD = re.compile(r"^(.+)-[a-z0-9]{6,10}-[a-z0-9]{5}$")
 
@@ -96,7 +97,7 @@ def _ranked(name: str, source: str, rows: pd.DataFrame) -> Finding:
     over = rows[rows["fullest"] > THRESHOLD]
     unlimited = rows[rows["memory_limit"].isna()]
     title = (
-        f"{len(over)} of {len(rows)} pods are above {THRESHOLD:.0%} of a limit: {', '.join(map(str, over['pod'][:3]))}"
+        f"{len(over)} of {len(rows)} pods {'is' if len(over) == 1 else 'are'} above {THRESHOLD:.0%} of a limit: {', '.join(map(str, over['pod'][:3]))}"
         if len(over)
         else f"No pod is above {THRESHOLD:.0%} of a limit; the fullest is {rows['pod'].iloc[0]} at {amount(rows['fullest'].iloc[0], '%')}"
     )
@@ -109,6 +110,7 @@ def _ranked(name: str, source: str, rows: pd.DataFrame) -> Finding:
         "of CPU limit": "%",
     }
     known = rows["fullest"].notna().any()
+    shown_rows = rows.head(_ROWS_SHOWN).drop(columns=["fullest", "deployment", "container"]).round({"cpu": 3})
     return Finding(
         name,
         (Status.WARNING if len(over) else Status.OK) if known else Status.UNKNOWN,
@@ -117,7 +119,7 @@ def _ranked(name: str, source: str, rows: pd.DataFrame) -> Finding:
         if len(unlimited)
         else f"By {source}.",
         {"pods": len(rows), "over": len(over)},
-        (Table("Pods, the fullest first", rows.drop(columns="fullest"), units),),
+        (Table(f"The fullest of {len(rows)} pods", shown_rows, units),),
         series={"rows": rows},
     )
 

@@ -1,0 +1,182 @@
+"""Exposure: which limit is exceeded and how, why risk allowed it, what reducing takes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import promql_parser
+import pytest
+
+from runbook.alert import Alert, Window
+from runbook.outcome import Finding, Status
+from runbook.steps import exposure, openings
+
+MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
+WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
+ALERT = Alert("PositionLimitExceeded", {"symbol": "SOLUSDT"}, {}, MOMENT)
+
+
+class Source:
+    """A source that answers with one frame and keeps the questions."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+        self.questions: list[str] = []
+
+    def ask(self, question: str, *_: Any, **__: Any) -> SimpleNamespace:
+        self.questions.append(question)
+        return SimpleNamespace(frame=self.frame)
+
+    range = ask
+
+
+def limits_row(**changes: Any) -> pd.DataFrame:
+    row = {"session_id": "s1", "mode": "LIVE", "max_position_size": "0.1", "max_positions": "3", "default_stop_loss": "0.02", "min_confidence": "0.7",
+           "equity": 10_000.0, "stored_equity": 10_000.0, "initial_capital": 10_000.0}  # fmt: skip
+    return pd.DataFrame([{**row, **changes}])
+
+
+def bounds(**changes: Any) -> Finding:
+    return exposure.limits(Source(limits_row(**changes)), WINDOW)  # type: ignore[arg-type]
+
+
+def held(*positions: tuple[str, float, float], agent: str = "trend-follower") -> pd.DataFrame:
+    """Open positions as (symbol, notional now, notional at entry), the newest last."""
+    rows = [
+        {"position_id": f"p{i}", "symbol": symbol, "side": "LONG", "quantity": now / 100, "entry_price": entry / (now / 100), "last_price": 100.0, "notional": now,
+         "entry_notional": entry, "unrealized_pnl": now - entry, "stop_loss": 95.0, "agent": f"{agent}-{i}", "session_id": "s1", "entry_equity": 10_000.0,
+         "entry_time": pd.Timestamp(MOMENT - timedelta(minutes=60 - i))}
+        for i, (symbol, now, entry) in enumerate(positions)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def now(*positions: tuple[str, float, float], **limits: Any) -> Finding:
+    return exposure.current(bounds(**limits), Source(held(*positions)), WINDOW)  # type: ignore[arg-type]
+
+
+STACKED = (("SOLUSDT", 900.0, 900.0), ("SOLUSDT", 950.0, 950.0), ("ETHUSDT", 500.0, 500.0))
+
+
+@pytest.mark.parametrize(
+    ("positions", "kind"),
+    [
+        ((("SOLUSDT", 3400.0, 3400.0),), "oversized"),
+        (STACKED, "stacked"),
+        ((("SOLUSDT", 1200.0, 950.0),), "grown"),
+        ((("SOLUSDT", 1030.0, 1000.0),), "none"),
+        (tuple((f"S{i}", 500.0, 500.0) for i in range(4)), "too many"),
+        ((("SOLUSDT", 900.0, 900.0),), "none"),
+    ],
+)
+def test_the_kind_of_breach(positions: tuple[tuple[str, float, float], ...], kind: str) -> None:
+    found = now(*positions)
+    assert found.figures["kind"] == kind
+    assert (found.status is Status.OK) == (kind == "none")
+
+
+def test_limits_come_from_the_session_else_the_defaults() -> None:
+    loose = bounds(max_position_size="0.25", max_positions=None, min_confidence="NaN")
+    assert (loose.figures["max_position_size"], loose.figures["max_positions"], loose.figures["min_confidence"]) == (
+        0.25,
+        3.0,
+        0.7,
+    )
+    assert loose.status is Status.WARNING
+    assert "max_positions" in loose.detail
+    assert bounds(max_position_size="<script>").figures["max_position_size"] == 0.1
+
+
+def test_without_a_session_or_a_value_limits_are_unknown() -> None:
+    assert exposure.limits(Source(limits_row().iloc[:0]), WINDOW).status is Status.UNKNOWN  # type: ignore[arg-type]
+    nothing = bounds(equity=float("nan"), stored_equity=None, initial_capital=float("nan"))
+    assert nothing.status is Status.UNKNOWN
+
+
+def test_positions_without_a_price_are_not_called_nothing() -> None:
+    frame = held(("SOLUSDT", 900.0, 900.0)).assign(notional=float("nan"))
+    assert exposure.current(bounds(), Source(frame), WINDOW).status is Status.UNKNOWN  # type: ignore[arg-type]
+    none = exposure.current(bounds(), Source(held()), WINDOW)  # type: ignore[arg-type]
+    assert (none.status, none.figures["count"]) == (Status.OK, 0)
+
+
+def test_reducing_closes_the_newest_first_down_to_the_limit() -> None:
+    found = exposure.reduction(now(*STACKED), bounds())
+    table = found.tables[0].frame
+    assert found.figures["notional"] == pytest.approx(850.0)
+    assert table["agent"].tolist() == ["trend-follower-1"]
+    assert table["close"].tolist() == ["part"]
+    assert found.figures["fees"] == pytest.approx(0.85)
+
+
+def test_reducing_too_many_closes_the_smallest() -> None:
+    positions = (("A", 500.0, 500.0), ("B", 300.0, 310.0), ("C", 600.0, 600.0), ("D", 400.0, 400.0))
+    found = exposure.reduction(now(*positions), bounds())
+    assert found.tables[0].frame["symbol"].tolist() == ["B"]
+    assert found.figures["pnl"] == pytest.approx(-10.0)
+
+
+def test_nothing_is_reduced_within_the_limits() -> None:
+    assert exposure.reduction(now(("SOLUSDT", 900.0, 900.0)), bounds()).figures["positions"] == 0
+
+
+def answers(current: Finding, stated: list[Any]) -> Finding:
+    frame = pd.DataFrame({
+        "position_id": [f"p{i}" for i in range(len(stated))], "symbol": current.series["positions"].sort_values("position_id")["symbol"].tolist()[: len(stated)],
+        "side": "LONG", "entry_time": pd.Timestamp(MOMENT), "agent": "trend-follower", "signal": "BUY", "confidence": 0.8, "reasoning": "because", "model": "m",
+        "signalled_at": pd.Timestamp(MOMENT), "entry_reason": "because", "risk_answer": ["Approved" if one is not None else None for one in stated],
+        "risk_confidence": 0.8, "answered_at": pd.Timestamp(MOMENT), "stated_share": [None if one is None else str(one) for one in stated],
+    })  # fmt: skip
+    opened = openings.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
+    return openings.approvals(opened, current)
+
+
+@pytest.mark.parametrize(
+    ("stated", "kind"),
+    [([0.09, 0.095], "within"), ([0.09, 0.02], "wrong"), ([None, None], "missing"), ([0.09, None], "missing")],
+)
+def test_what_risk_was_told(stated: list[Any], kind: str) -> None:
+    found = answers(now(*STACKED), stated)
+    assert found.figures["kind"] == kind
+    assert found.status is Status.WARNING
+
+
+def test_risk_approved_it_knowing_the_size() -> None:
+    current = now(("SOLUSDT", 3400.0, 3400.0))
+    asked = answers(current, [0.34])
+    assert asked.figures["kind"] == "knowing"
+    why = exposure.cause(current, Finding("openings.openers", Status.OK, ""), asked)
+    assert "trend-follower-0 opened SOLUSDT with 34.0 %" in why.title
+
+
+def test_stacked_positions_blame_no_single_agent() -> None:
+    current = now(*STACKED)
+    why = exposure.cause(current, Finding("openings.openers", Status.OK, ""), answers(current, [0.09, 0.095]))
+    cut = exposure.reduction(current, bounds())
+    verdict = exposure.decide({one.id: one for one in (current, why, cut)}, ALERT)
+    assert "check exposure by symbol" in verdict.decision
+    assert "none of the agents is to blame alone" in verdict.summary
+    assert not any("sentiment" in action.command or "trend-agent" in action.command for action in verdict.actions)
+
+
+def test_the_gauge_is_compared_with_the_positions() -> None:
+    current, times = now(*STACKED), pd.date_range(WINDOW.start, WINDOW.as_of, periods=50, tz="UTC")
+    values = [0.0] * 40 + [1850.0] * 10
+    frame = pd.DataFrame({"time": times, "value": values, "symbol": "SOLUSDT"})
+    source: Any = Source(frame)
+    found = exposure.over_time(current, bounds(), source, WINDOW)
+    assert found.figures["since"] == times[40]
+    assert found.figures["apart"] == "ETHUSDT"
+    promql_parser.parse(source.questions[0])
+    empty: Any = Source(frame.iloc[:0])
+    assert exposure.over_time(current, bounds(), empty, WINDOW).status is Status.UNKNOWN
+
+
+def test_unknown_exposure_is_never_ok() -> None:
+    verdict = exposure.decide(
+        {"exposure.limits": Finding("exposure.limits", Status.UNKNOWN, "Risk limits: not known")}, ALERT
+    )
+    assert verdict.status is Status.UNKNOWN
