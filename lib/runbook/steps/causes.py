@@ -39,12 +39,12 @@ def mcp_servers(cluster: Cluster) -> Finding:
             code, body = int(answer["code"]), said(str(answer["body"]))
             return {
                 "server": server,
-                "port": port,
+                "port": str(port),
                 "state": "well" if code < 300 else "down",
                 "answer": f"{code} {body}",
             }
         except SourceError as error:
-            return {"server": server, "port": port, "state": "unknown", "answer": str(error), "error": error}
+            return {"server": server, "port": str(port), "state": "unknown", "answer": str(error), "error": error}
 
     # Side by side: four servers that hang must not take four time limits.
     with ThreadPoolExecutor(len(MCP_SERVERS)) as pool:
@@ -66,7 +66,7 @@ def mcp_servers(cluster: Cluster) -> Finding:
         else f"Not known of {names([row['server'] for row in unknown])}; the others answer" if unknown else f"All {len(rows)} MCP servers answer /health",
         "; ".join(f"{row['server']}: {row['answer'][:120]}" for row in rows if row["state"] != "well"),
         {"down": ", ".join(down), "unknown": ", ".join(row["server"] for row in unknown)},
-        (Table("MCP servers", table, {"port": ""}),),
+        (Table("MCP servers", table),),
     )  # fmt: skip
 
 
