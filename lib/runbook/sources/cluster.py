@@ -369,13 +369,15 @@ def _at(item: Any, *path: str) -> Any:
 _SUFFIXES = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
     "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
-    "Pi": Decimal(2**50),
+    "Pi": Decimal(2**50), "E": Decimal(10**18), "Ei": Decimal(2**60),
 }  # fmt: skip
 
 
 def quantity(text: Any) -> float:
     """A Kubernetes quantity ("500m", "2Gi") as a plain number (cores, bytes); NaN for none or nonsense."""
-    match = re.fullmatch(r"([0-9.eE+-]+?)(n|u|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?", str(text)) if text is not None else None
+    match = (
+        re.fullmatch(r"([0-9.eE+-]+?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?", str(text)) if text is not None else None
+    )
     try:
         return float(Decimal(match[1]) * _SUFFIXES.get(match[2] or "", Decimal(1))) if match else float("nan")
     except InvalidOperation:

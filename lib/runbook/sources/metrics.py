@@ -154,13 +154,14 @@ def _frame(content: Any) -> pd.DataFrame:
             for one in result
             for moment, value in (one["values"] if "values" in one else [one["value"]])
         ]
+        times = pd.to_datetime(pd.Series([row["time"] for row in rows], dtype="float64"), unit="s", utc=True)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SourceUnavailable(
             "metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?"
         ) from None
     labels = sorted({name for row in rows for name in row} - {"time", "value"})
     frame = pd.DataFrame(rows, columns=["time", "value", *labels])
-    frame["time"] = pd.to_datetime(frame["time"].astype("float64"), unit="s", utc=True).astype("datetime64[us, UTC]")
+    frame["time"] = times.astype("datetime64[us, UTC]")
     frame["value"] = frame["value"].astype("float64")
     for name in labels:
         frame[name] = frame[name].astype("object").where(frame[name].notna(), "")
