@@ -45,7 +45,7 @@ def exchange_requests(finding: Finding, window: Window) -> Chart | None:
 
 def pool(finding: Finding, window: Window) -> Chart | None:
     """Connections of the pool in use and idle."""
-    size = finding.figures["size"]
+    size = round(finding.figures["size"])
     return timeline(finding.title, "connections", window, [Line("in use", finding.series["active"]), Line("idle", finding.series["idle"])],
                     thresholds=[Threshold(size, f"the pool holds {amount(size)}")])  # fmt: skip
 
@@ -70,13 +70,14 @@ def expression(finding: Finding, window: Window) -> Chart | None:
 
 
 def _lines(series: Mapping[str, pd.DataFrame], window: Window) -> list[Line]:
-    """At most six lines: those that reach highest, for more can neither be told apart nor read."""
+    """At most six lines: those that reach highest, and none that stays at the bottom, where it cannot be read."""
     shown = {name: rows[rows["time"] >= pd.Timestamp(window.start)] for name, rows in series.items()}
-    highest = sorted(shown, key=lambda name: -rows_max(shown[name]))[:6]
-    return [Line(name or "value", shown[name]) for name in highest]
+    highest = sorted(shown, key=lambda name: -_top(shown[name]))[:6]
+    least = 0.02 * _top(shown[highest[0]]) if highest else 0.0
+    return [Line(name or "value", shown[name]) for name in highest if _top(shown[name]) >= least]
 
 
-def rows_max(rows: pd.DataFrame) -> float:
+def _top(rows: pd.DataFrame) -> float:
     """The greatest value of a series; less than any where it has none."""
     top = rows["value"].max() if len(rows) else float("nan")
     return float(top) if top == top else float("-inf")

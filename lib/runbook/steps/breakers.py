@@ -254,7 +254,7 @@ def frequency(metrics: Metrics, window: Window) -> Finding:
     """Trips: how often each breaker opened in a day and a week, and for which share of the time it was open."""
     is_open = "(max by (service) (circuit_breaker_state) == bool 1)"
     frame = metrics.instant(
-        union({"day": f"changes({is_open}[24h:30s])", "week": f"changes({is_open}[7d:2m])", "share": f"avg_over_time({is_open}[24h:30s])"}), window.as_of
+        union({"day": f"changes({is_open}[24h:15s])", "week": f"changes({is_open}[7d:2m])", "share": f"avg_over_time({is_open}[24h:15s])"}), window.as_of
     ).frame  # fmt: skip
     day, week, share = (
         {name: float(rows["value"].iloc[0]) for name, rows in by_label(frame, "service", what).items()}
@@ -264,7 +264,7 @@ def frequency(metrics: Metrics, window: Window) -> Finding:
         return Finding("breakers.frequency", Status.UNKNOWN, "Trips: no metric circuit_breaker_state in the last day",
                        "So it cannot be told how often breakers open.")  # fmt: skip
     times = {name: math.ceil(value / 2) for name, value in day.items()}
-    table = pd.DataFrame({"breaker": list(day), "opened in 24 h": list(times.values()), "opened in 7 d": [math.ceil(week.get(name, 0) / 2) for name in day],
+    table = pd.DataFrame({"breaker": list(day), "opened in 24 h": list(times.values()), "opened in 7 d": [max(times[name], math.ceil(week.get(name, 0) / 2)) for name in day],
                           "share of 24 h open": [share.get(name, float("nan")) for name in day],
                           "open timeout": [float(OPEN_SECONDS.get(name, float("nan"))) for name in day]})  # fmt: skip
     most = max(times, key=lambda name: times[name])
@@ -272,7 +272,7 @@ def frequency(metrics: Metrics, window: Window) -> Finding:
         "breakers.frequency",
         Status.WARNING if times[most] > 3 else Status.OK,
         f"The {most} breaker opened {times[most]} times in 24 h" if times[most] else "No breaker opened in 24 h",
-        "Openings shorter than 30 s (2 min for the week) may be missed.",
+        "Openings shorter than 15 s (2 min for the week) may be missed.",
         {"most": most, "times": times[most], "by_breaker": times, "share": share.get(most)},
         (Table("How often breakers open", table, {"opened in 24 h": "", "opened in 7 d": "", "share of 24 h open": "%", "open timeout": "s"}),),
     )  # fmt: skip

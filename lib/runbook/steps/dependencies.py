@@ -58,7 +58,7 @@ QUERIES = {"exchange": _EXCHANGE, "llm": _LLM, "pool": _POOL, "nats": _NATS}
 def database(database: Database) -> Finding:
     """The database server: does SELECT 1 answer, and how full are its connections, its locks and its disk now."""
     row = database.ask("health/database").frame.iloc[0]
-    holders = database.ask("health/activity").frame
+    holders = database.ask("health/activity").frame.rename(columns={"longest_seconds": "longest"})
     connections, most = _number(row["connections"]), _number(row["max_connections"])
     waiting, oldest = _number(row["waiting_for_locks"]), _number(row["oldest_transaction_seconds"])
     share = connections / most if most > 0 else float("nan")
@@ -82,7 +82,7 @@ def database(database: Database) -> Finding:
         {"connections": connections, "max_connections": most, "share": share, "waiting_for_locks": waiting,
          "idle_in_transaction": _number(row["idle_in_transaction"]), "oldest_transaction_seconds": oldest,
          "size_bytes": _number(row["size_bytes"]), "full": bool(share >= _FULL)},
-        (Table("Who holds the server's connections", holders, {"connections": "", "longest_seconds": "s"}),) if len(holders) else (),
+        (Table("Who holds the server's connections", holders, {"connections": "", "longest": "s"}),) if len(holders) else (),
     )  # fmt: skip
 
 

@@ -186,7 +186,7 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
             now = row.lines / loud * 60
             if now > 3 * usual:
                 rows.append({"level": row.level, "pattern": row.pattern, "lines": row.lines, "first": row.first, "usual, a minute": round(usual, 2),
-                             "now, a minute": round(now, 2), "example": row.example})  # fmt: skip
+                             "now, a minute": round(now, 2)})  # fmt: skip
     table = pd.DataFrame(rows)
     errors = [row for row in rows if row["level"] != "warning"]
     worst = next(iter(errors or rows), None)
