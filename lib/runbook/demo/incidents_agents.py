@@ -50,7 +50,7 @@ _SLOW = "histogram_quantile(0.95, sum by (le, agent_type) (rate(cryptofunk_agent
 AGENT_OOM = Incident(
     name="agent-oom",
     title="The sentiment agent grows until its memory limit kills it, again and again",
-    cause="sentiment-agent memory",
+    cause="memory limit of sentiment-agent",
     alert=_alert("AgentDown", "warning", "agents", _DOWN, "Agent sentiment is down", agent_type="sentiment"),
     overrides=(
         *_silent("sentiment", since=-3),

@@ -110,6 +110,11 @@ def side_by_side(window: Window, status: Finding, pods: Finding, agent_type: str
         if status.is_known and pods.is_known
         else f" ({'pods' if pods.is_known else 'agent_status'} only; the other is not known)"
     )
+    missing = (
+        f" {'agent_status' if pods.is_known else 'The pods'} gave no answer, so half of each agent is not known."
+        if half
+        else ""
+    )
     healthy = Status.OK if not half else Status.UNKNOWN
     named = (
         f" The alert names {names(meant)}{', which is well by both' if not set(meant) & set(ill) and not half else ''}."
@@ -120,7 +125,7 @@ def side_by_side(window: Window, status: Finding, pods: Finding, agent_type: str
         "agents.side_by_side",
         Status.CRITICAL if any(row["state"] == "down" for row in rows) else Status.WARNING if affected else healthy,
         (f"Affected: {names(affected)}" if affected else f"No agent of {len(rows)} is in trouble") + half,
-        "; ".join(f"{row['deployment']} ({row.get('agent', 'no row in agent_status')}) is {row['state']}" for row in rows if row["deployment"] in affected[:6]) + ("." if affected else "") + named,
+        "; ".join(f"{row['deployment']} ({row.get('agent', 'no row in agent_status')}) is {row['state']}" for row in rows if row["deployment"] in affected[:6]) + ("." if affected else "") + named + missing,
         {"affected": ", ".join(affected), "first": affected[0] if affected else (meant[0] if meant else ""), "named": ", ".join(meant),
          "restarted": ", ".join(row["deployment"] for row in rows if _recent(row.get("ended at"), window)),
          "oom_killed": ", ".join(row["deployment"] for row in rows if row.get("last ended by") == "OOMKilled" and _recent(row.get("ended at"), window)),
@@ -264,7 +269,7 @@ def recovery(window: Window, status: Finding, signals: Finding, online: Finding,
         Status.WARNING if open_ends else Status.UNKNOWN if unknown else Status.OK,
         f"Not recovered yet: {'; '.join(open_ends)}" if open_ends else f"Not known to have recovered: {names(unknown)} gave no answer" if unknown
         else "Recovered: agent_status, metric, pods and signals all are as usual",
-        f"Failed repeatedly (three restarts or more): {names(repeated)}." if repeated else "",
+        f"Failed repeatedly (three restarts or more): {names(repeated)}." if repeated else f"Not known: {names(unknown)}." if unknown else "",
         {"recovered": not open_ends and not unknown, "repeated": ", ".join(repeated)},
     )  # fmt: skip
 
