@@ -235,7 +235,7 @@ def cause(now: Finding, opened: Finding, answers: Finding) -> Finding:
               "wrong": "Risk approved it with a wrong size"}.get(answers.figures["kind"], "")  # fmt: skip
     title = {
         "oversized": f"{first['agent']} opened {symbol} with {amount(first['entry_share'], '%')} of the portfolio, {amount(first['entry_share'] / limit, 'ratio')} times the limit",
-        "stacked": f"No position is over the limit: {_count(len(mine), 'position')} of {_count(len(agents), 'agent')} add up to {amount(now.figures['share'], '%')} in {symbol}",
+        "stacked": f"Stacked: no position is over the limit, but {_count(len(mine), 'position')} of {_count(len(agents), 'agent')} add up to {amount(now.figures['share'], '%')} in {symbol}",
         "grown": f"{symbol} was within the limit when opened ({amount(first['entry_share'], '%')}) and grew past it by its price or a fallen portfolio",
         "too many": f"{now.figures['count']} positions are open, each within the limit of its size",
     }[kind]  # fmt: skip
