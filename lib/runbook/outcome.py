@@ -138,6 +138,10 @@ class Verdict:
     actions: tuple[Action, ...] = ()
     checklist: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decision", one_line(self.decision, 200))
+        object.__setattr__(self, "summary", one_line(self.summary, 1_000))
+
 
 @dataclass(frozen=True, slots=True)
 class SourceState:

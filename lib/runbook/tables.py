@@ -78,6 +78,8 @@ def amount(value: Any, unit: str = "") -> str:
         return "n/a"
     sign = "−" if number < 0 else ""
     size = abs(number)
+    if size >= (1e18 if unit == "bytes" else 1e15):  # nobody counts such digits
+        return f"{sign}{size:.3g} {unit}".strip()
     match unit:
         case "%":
             return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 or size == 0 else f"{sign}{size * 100:.2g} %"

@@ -25,6 +25,7 @@ from traitlets.config import Config
 from runbook import catalog, parameters
 from runbook import settings as settings_module
 from runbook.alert import alert_from_json
+from runbook.catalog import FALLBACK
 from runbook.demo import incidents, worlds
 from runbook.demo.platform import Platform
 from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME
@@ -48,10 +49,15 @@ def incidents_of(procedure: str) -> list[str]:
 
 
 def alert_of(platform: Platform | None, procedure: str) -> dict[str, Any] | None:
-    """The alert that `procedure` is run for: the platform's own if it is one of its alerts, else none."""
-    if platform and CATALOG.entry(platform.incident.alert.name).procedure == procedure:
-        return platform.alert
-    return None
+    """The alert that `procedure` is run for: the platform's own if it is one of its alerts, else none.
+
+    AnyAlert gets the platform's alert under a name that the catalog does not know.
+    """
+    if platform is None:
+        return None
+    if procedure == FALLBACK:
+        return {**platform.alert, "labels": {**platform.alert["labels"], "alertname": "NotInTheCatalog"}}
+    return platform.alert if CATALOG.entry(platform.incident.alert.name).procedure == procedure else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -97,6 +103,10 @@ class Investigation:
     @property
     def html(self) -> list[str]:
         return self.of("text/html")
+
+    def names(self, cause: str) -> bool:
+        """Whether the verdict names `cause`: all of its words."""
+        return all(word in self.conclusion.lower() for word in cause.lower().split() if word != "of")
 
     @property
     def conclusion(self) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from runbook.alert import Window
+from runbook.outcome import one_line
 from runbook.tables import amount
 
 POINTS_MAX = 2_000
@@ -168,7 +169,7 @@ def bars(
                           va="center", ha="left" if size >= 0 else "right", fontsize=9)  # fmt: skip
         for limit in thresholds:
             axes.axvline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
-            axes.annotate(limit.label, (limit.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
+            axes.annotate(_short(limit.label, 60), (limit.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
                           ha="center", va="bottom", fontsize=9, color=LIGHT["alarm"])  # fmt: skip
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, unit)))
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -202,7 +203,7 @@ def states(
                 word, colour = names.get(value, (f"{value:g}", "slate"))
                 left, width = date2num(start), date2num(end) - date2num(start)
                 axes.barh(position, width, left=left, height=0.6, color=LIGHT[colour], alpha=1.0 if colour in ("alarm", "orange") else 0.55,
-                          label=word if value not in seen else None, hatch="///" if colour in ("orange", "amber") else None,
+                          label=_short(word) if value not in seen else None, hatch="///" if colour in ("orange", "amber") else None,
                           edgecolor=LIGHT["surface"], linewidth=0.4)  # fmt: skip
                 seen[value] = None
         axes.set_yticks(range(len(lanes)), [_short(name) for name in lanes], color=LIGHT["ink"])
@@ -252,17 +253,23 @@ def heatmap(
 
 
 def extremes(frame: pd.DataFrame, points: int) -> pd.DataFrame:
-    """`frame` (time, value) thinned to at most about `points` rows that keep the least and greatest of each bucket."""
+    """`frame` (time, value) thinned to at most about `points` rows: the least and greatest of each bucket.
+
+    Of a bucket without any value one row is kept, so that a gap stays a gap.
+    """
     if len(frame) <= points:
         return frame
-    buckets = np.arange(len(frame)) * (points // 2) // len(frame)
-    grouped = frame["value"].reset_index(drop=True).groupby(buckets)
-    keep = sorted({*grouped.idxmin().dropna().astype(int), *grouped.idxmax().dropna().astype(int), 0, len(frame) - 1})
+    values = frame["value"].reset_index(drop=True)
+    buckets = pd.Series(np.arange(len(values)) * (points // 2) // len(values))
+    known = values.dropna()
+    grouped = known.groupby(buckets[known.index])
+    gaps = buckets[~buckets.isin(buckets[known.index])].drop_duplicates()
+    keep = sorted({*grouped.idxmin(), *grouped.idxmax(), *gaps.index, 0, len(values) - 1})
     return frame.iloc[keep]
 
 
 def _frame(title: str, height: float) -> tuple[Figure, Axes]:
-    wrapped = textwrap.wrap(re.sub(r"\s+", " ", title), 78)[:3]
+    wrapped = textwrap.wrap(one_line(title, 240), 78)[:3]
     figure = Figure(figsize=(_WIDTH, height + 0.22 * len(wrapped)), layout="constrained")
     axes = figure.add_subplot()
     figure.suptitle("\n".join(wrapped), x=0.012, ha="left", fontsize=11, fontweight="bold")
@@ -274,7 +281,7 @@ def _frame(title: str, height: float) -> tuple[Figure, Axes]:
 
 def _time_axis(axes: Axes, window: Window) -> None:
     start, end = date2num(window.start), date2num(window.as_of)
-    axes.set_xlim(start, end + (end - start) * 0.01)
+    axes.set_xlim(start, end + max((end - start) * 0.01, 1 / 86_400))
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False, tz=UTC))
@@ -302,7 +309,7 @@ def _limits(axes: Axes, thresholds: Sequence[Threshold]) -> None:
     for limit in thresholds:
         if math.isfinite(limit.value):
             axes.axhline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
-            axes.annotate(limit.label, (0, limit.value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
+            axes.annotate(_short(limit.label, 60), (0, limit.value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
                           fontsize=9, color=LIGHT["alarm"], bbox={"facecolor": LIGHT["surface"], "edgecolor": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
 
 
@@ -351,16 +358,16 @@ def _unit_name(unit: str) -> str:
     return {"%": "percent", "bytes": "", "s": "", "ms": "milliseconds"}.get(unit, unit)
 
 
-def _short(label: str) -> str:
-    """`label` on one line, at most 32 characters; a leading underscore would hide it from the legend."""
-    text = re.sub(r"\s+", " ", label).strip().lstrip("_") or "(no name)"
-    text = "".join(ch for ch in text if ch.isprintable())
-    return text if len(text) <= 32 else text[:31] + "…"
+def _short(label: str, most: int = 32) -> str:
+    """`label` on one line, at most `most` characters; a leading underscore would hide it from the legend."""
+    return one_line(label.lstrip(" _"), most) or "(no name)"
 
 
 def _chart(figure: Figure, title: str, alt: str) -> Chart:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # letters stay letters: the reader's fonts draw them
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for name, (light, _) in _COLOURS.items():
@@ -369,4 +376,4 @@ def _chart(figure: Figure, title: str, alt: str) -> Chart:
     light = ";".join(f"--{name}:{pair[0]}" for name, pair in _COLOURS.items())
     style = f"<style>:root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
     head, rest = svg.split(">", 1)
-    return Chart(f"{head}>{style}{rest}", title, re.sub(r"\s+", " ", alt)[:1500])
+    return Chart(f"{head}>{style}{rest}", title, one_line(alt, 1500))
