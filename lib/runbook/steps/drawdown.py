@@ -143,6 +143,10 @@ def agreement(fills: Finding, performance: Finding, gauge_now: Finding, threshol
         "performance_metrics": number(performance.figures["drawdown"]),
         "gauge": number(gauge_now.figures["drawdown"]),
     }
+    nameless = [name for name, value in measured.items() if not math.isfinite(value)]
+    if nameless:
+        return Finding("drawdown.agreement", Status.UNKNOWN, "Do the measures agree: not known",
+                       f"There is no usable figure by {' and '.join(nameless)}.")  # fmt: skip
     limit = limit_of(threshold, gauge_now.figures.get("threshold"))
     apart = {name: value - measured["fills and candles"] for name, value in measured.items()}
     odd = [name for name, by in apart.items() if abs(by) > max(_AGREE_POINTS, 0.1 * measured["fills and candles"])]

@@ -1,0 +1,121 @@
+"""Beta, correlation and the share of a loss that the market explains, against a well-kept library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import empyrical
+import numpy as np
+import pandas as pd
+import pytest
+
+from runbook.alert import Window
+from runbook.outcome import Finding, Status
+from runbook.steps import drawdown, market
+
+START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
+WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
+
+
+def times(count: int) -> pd.DatetimeIndex:
+    return pd.date_range(START, periods=count, freq="60s").astype("datetime64[us, UTC]")
+
+
+def closes(**prices: np.ndarray) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"symbol": name, "bucket": times(len(values)), "close": values, "time": times(len(values))})
+        for name, values in prices.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def fills_of(values: np.ndarray) -> Finding:
+    curve = pd.DataFrame({"time": times(len(values)), "value": values})
+    return drawdown._measured("drawdown.from_fills", "fills and candles", curve, 0.1)
+
+
+def judged(equity: np.ndarray, table: pd.DataFrame) -> Finding:
+    fills = fills_of(equity)
+    return market.cause(replace(fills, series={**fills.series, "closes": table}), WINDOW)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_beta_and_correlation_are_empyricals(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    moves = random.normal(-0.0006, 0.002, 368)
+    index = 100 * np.cumprod(1 + moves)
+    equity = 10_000 * np.cumprod(1 + 0.7 * moves + random.normal(0, 0.0005, 368))
+    found = judged(equity, closes(A=index))
+
+    since = pd.Timestamp(found.figures["since"])
+    inside = times(368) >= since
+    own = pd.Series(equity[inside]).pct_change().dropna()
+    factor = pd.Series(index[inside]).pct_change().dropna()
+    assert found.figures["beta"] == pytest.approx(empyrical.beta(own, factor), rel=1e-9)
+    assert found.figures["correlation"] == pytest.approx(float(np.corrcoef(own, factor)[0, 1]), rel=1e-9)
+    assert found.figures["portfolio_return"] == pytest.approx(empyrical.cum_returns_final(own), rel=1e-9)
+    assert found.figures["market_return"] == pytest.approx(empyrical.cum_returns_final(factor), rel=1e-9)
+
+
+def test_a_fall_with_the_market_is_market_wide() -> None:
+    moves = np.concatenate([np.full(200, 0.0), np.tile([-0.004, 0.001, -0.002], 56)])
+    found = judged(
+        10_000 * np.cumprod(1 + 0.5 * moves), closes(A=100 * np.cumprod(1 + moves), B=7 * np.cumprod(1 + moves))
+    )
+    assert found.figures["kind"] == "market-wide"
+    assert found.figures["beta"] == pytest.approx(0.5, rel=0.02)
+    assert found.figures["explained_share"] == pytest.approx(1.0, rel=0.1)
+
+
+def test_a_fall_in_a_calm_market_is_the_strategys_own() -> None:
+    random = np.random.default_rng(3)
+    found = judged(
+        10_000 * np.cumprod(1 + np.full(368, -0.0004)), closes(A=100 * np.cumprod(1 + random.normal(0, 0.0002, 368)))
+    )
+    assert found.figures["kind"] == "strategy-specific"
+
+
+def test_no_loss_needs_no_cause() -> None:
+    moves = np.full(368, 0.0002)
+    assert judged(10_000 * np.cumprod(1 + moves), closes(A=100 * np.cumprod(1 + moves))).figures["kind"] == "no loss"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        closes(A=np.array([])),
+        closes(A=np.full(368, np.nan)),
+        closes(A=np.full(5, 100.0)),
+        pd.DataFrame({"symbol": [], "bucket": [], "close": [], "time": []}),
+    ],
+)
+def test_too_few_candles_are_unknown(table: pd.DataFrame) -> None:
+    found = judged(np.linspace(10_000, 8_000, 368), table)
+    assert found.status is Status.UNKNOWN
+    assert found.detail
+
+
+def test_a_market_that_does_not_move_explains_nothing() -> None:
+    found = judged(np.linspace(10_000, 8_000, 368), closes(A=np.full(368, 100.0)))
+    assert found.figures["kind"] != "market-wide"
+    assert found.status is not Status.OK
+
+
+@pytest.mark.parametrize(
+    ("lost", "share", "kind"),
+    [(-0.005, 0.9, "no loss"), (0.1, 0.0, "no loss"), (-0.1, 0.6, "market-wide"), (-0.1, 0.59, "mixed"), (-0.1, 0.31, "mixed"), (-0.1, 0.3, "strategy-specific"),
+     (-0.1, -2.0, "strategy-specific"), (-0.1, float("nan"), "strategy-specific"), (-0.1, 5.0, "market-wide")],
+)  # fmt: skip
+def test_the_bounds(lost: float, share: float, kind: str) -> None:
+    assert market._judged(lost, share)[0] == kind
+
+
+def test_the_fall_began_where_a_tenth_was_not_yet_lost() -> None:
+    equity = np.concatenate([np.full(100, 10_000.0), np.linspace(10_000, 8_000, 101), np.full(167, 8_000.0)])
+    began = market.fall_began(fills_of(equity), WINDOW)
+    assert began in times(368)[109:111]
+
+
+def test_without_a_fall_it_began_with_the_window() -> None:
+    assert market.fall_began(fills_of(np.linspace(10_000, 10_100, 368)), WINDOW) == START
