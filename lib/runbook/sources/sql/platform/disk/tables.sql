@@ -7,7 +7,10 @@ WITH RECURSIVE tree AS (
     UNION ALL
     SELECT t.root, i.inhrelid FROM tree t JOIN pg_inherits i ON i.inhparent = t.part
 )
-SELECT n.nspname AS schema, r.relname AS table, count(*) - 1 AS chunks,
+SELECT n.nspname AS schema,
+       CASE WHEN n.nspname = '_timescaledb_internal' AND (left(r.relname, 14) = 'compress_hyper' OR left(r.relname, 11) = '_compressed')
+            THEN '(compressed chunks)' ELSE r.relname END AS table,
+       count(*) - count(DISTINCT t.root) AS chunks,
        sum(pg_total_relation_size(t.part)) AS total_bytes, sum(pg_indexes_size(t.part)) AS index_bytes,
        sum(greatest(c.reltuples, 0)) AS rows, sum(coalesce(s.n_dead_tup, 0)) AS dead_rows,
        max(greatest(s.last_vacuum, s.last_autovacuum)) AS vacuumed_at
@@ -16,6 +19,6 @@ JOIN pg_class r ON r.oid = t.root
 JOIN pg_namespace n ON n.oid = r.relnamespace
 JOIN pg_class c ON c.oid = t.part
 LEFT JOIN pg_stat_user_tables s ON s.relid = t.part
-GROUP BY n.nspname, r.relname
+GROUP BY 1, 2
 ORDER BY total_bytes DESC NULLS LAST
 LIMIT 30
