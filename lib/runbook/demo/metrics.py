@@ -194,7 +194,9 @@ def _stores(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
     volume = {**NAMESPACE, "persistentvolumeclaim": "postgres-pvc"}
     used = 27.4e9 + (FINE - FINE[0]) * 40.0
     yield from recorder.gauge("kubelet_volume_stats_used_bytes", used, volume)
-    yield from recorder.gauge("kubelet_volume_stats_capacity_bytes", float(quantity(simulation.incident.volume)), volume)
+    yield from recorder.gauge(
+        "kubelet_volume_stats_capacity_bytes", float(quantity(simulation.incident.volume)), volume
+    )
 
 
 def _pod(recorder: Recorder, workload: Workload, simulation: Simulation) -> Iterator[Series]:

@@ -50,7 +50,9 @@ def usage(metrics: Metrics, alert: Alert, window: Window, volume: str = "") -> F
     wanted = volume or alert.labels.get("persistentvolumeclaim", "")
     mine = rows[rows["volume"] == wanted] if wanted else rows
     table = Table(
-        "Volumes, the fullest first", rows.dropna(axis="columns", how="all"), {"used": "bytes", "capacity": "bytes", "available": "bytes", "full": "%"}
+        "Volumes, the fullest first",
+        rows.dropna(axis="columns", how="all"),
+        {"used": "bytes", "capacity": "bytes", "available": "bytes", "full": "%"},
     )
     if mine.empty:
         return Finding("volumes.usage", Status.UNKNOWN, f"Disk usage: there is no sample of the volume {wanted[:100]}",
