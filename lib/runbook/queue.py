@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,13 +54,16 @@ class Queue:
         """Queue a message that waits in the history."""
         self._defer(connection, "message", MESSAGES, {"delivery": delivery})
 
-    def escalate(self, connection: Connection, incident: int, level: int, minutes: float) -> None:
-        """Queue the step to the next level of escalation, due in `minutes`."""
-        self._defer(connection, "escalate", WATCH, {"incident": incident, "level": level}, delay_seconds=minutes * 60)
-
-    def dead_man(self, connection: Connection, incident: int, seconds: float) -> None:
-        """Queue the look whether a critical incident has its report, due in `seconds`."""
-        self._defer(connection, "dead_man", WATCH, {"incident": incident}, delay_seconds=seconds)
+    def watch(self, connection: Connection, incident: int, seconds: float, levels: Sequence[tuple[int, float]]) -> None:
+        """Queue the look for a critical incident's report, due in `seconds`, and the steps to the levels, in minutes."""
+        now = datetime.now(UTC)
+        look = _job("dead_man", {"incident": incident}, now + timedelta(seconds=seconds))
+        steps = [
+            _job("escalate", {"incident": incident, "level": level}, now + timedelta(minutes=minutes))
+            for level, minutes in levels
+        ]
+        with _translated():
+            self.app.job_manager.batch_defer_jobs([look, *steps], connection=connection)
 
     def _defer(
         self,
@@ -73,7 +76,7 @@ class Queue:
         delay_seconds: float = 0,
     ) -> None:
         at = datetime.now(UTC) + timedelta(seconds=delay_seconds) if delay_seconds > 0 else None
-        try:
+        with _translated():
             self.app.configure_task(
                 name,
                 queue=queue,
@@ -82,9 +85,6 @@ class Queue:
                 schedule_at=at,
                 connection=connection,
             ).defer(**arguments)
-        except exceptions.ConnectorException as error:
-            cause = error.__cause__
-            raise cause if cause is not None else StorageError("The queue refused a job.") from error
 
     def release_stalled(self, connection: Connection, seconds: float) -> int:
         """Free the jobs of workers that gave no sign for `seconds` -> how many.
@@ -120,6 +120,29 @@ class Queue:
             LIMIT 100
             """
         ).fetchall()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """The driver's own error instead of Procrastinate's around it: the history tells what it means."""
+    try:
+        yield
+    except exceptions.ConnectorException as error:
+        cause = error.__cause__
+        raise cause if cause is not None else StorageError("The queue refused a job.") from error
+
+
+def _job(name: str, arguments: dict[str, Any], at: datetime) -> jobs.Job:
+    return jobs.Job(
+        id=None,
+        queue=WATCH,
+        task_name=name,
+        priority=0,
+        lock=None,
+        queueing_lock=None,
+        task_kwargs=arguments,
+        scheduled_at=at,
+    )
 
 
 def open_queue(url: str) -> Queue:

@@ -143,14 +143,24 @@ def _accept(
     limits: storms.Limits,
 ) -> Receipt:
     _store(connection, incident.id, fresh)
-    _adopt(connection, incident.id, firing)
+    if not incident.opened:
+        _end_older(connection, incident.id, fresh)
+    if len(firing) > len(fresh):
+        _adopt(connection, incident.id, firing)
     severity = most_severe(item.severity for item in firing)
     raised = not incident.opened and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity)
-    connection.execute(
-        "UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s),"
-        " severity = CASE WHEN %s THEN %s ELSE severity END WHERE id = %s",
-        [group.truncated, min(item.alert.starts_at for item in fresh), raised, severity, incident.id],
-    )
+    if not incident.opened:
+        connection.execute(
+            "UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s),"
+            " severity = CASE WHEN %s THEN %s ELSE severity END WHERE id = %s",
+            [
+                min(group.truncated, 2_000_000_000),
+                min(item.alert.starts_at for item in fresh),
+                raised,
+                severity,
+                incident.id,
+            ],
+        )
     note(connection, incident.id, "fired" if incident.opened else "joined", _names(fresh))
     if raised:
         note(connection, incident.id, "severity", f"{incident.severity} -> {severity}")
@@ -268,8 +278,8 @@ def _open(connection: Connection, key: str, group: AlertGroup, firing: list[Know
         connection,
         """
         INSERT INTO runbook.incidents
-            (key_hash, title, procedure, severity, receiver, external_url, group_labels, starts_at)
-        VALUES (%(key)s, %(title)s, %(procedure)s, %(severity)s, %(receiver)s, %(url)s, %(labels)s, %(starts_at)s)
+            (key_hash, title, procedure, severity, receiver, external_url, group_labels, starts_at, not_listed)
+        VALUES (%(key)s, %(title)s, %(procedure)s, %(severity)s, %(receiver)s, %(url)s, %(labels)s, %(starts_at)s, %(more)s)
         RETURNING id
         """,
         {
@@ -280,6 +290,7 @@ def _open(connection: Connection, key: str, group: AlertGroup, firing: list[Know
             "receiver": group.receiver,
             "url": group.external_url,
             "labels": Jsonb(dict(group.group_labels)),
+            "more": min(group.truncated, 2_000_000_000),
             "starts_at": min(item.alert.starts_at for item in firing),
         },
     )
@@ -314,6 +325,9 @@ def _store(connection: Connection, incident: int, items: list[Known]) -> None:
         """,
         {"incident": incident, "data": Jsonb(data)},
     )
+
+
+def _end_older(connection: Connection, incident: int, items: list[Known]) -> None:
     # The same alert with an earlier start that we never saw end: it has ended, since this one began after it.
     connection.execute(
         """
@@ -351,7 +365,7 @@ def _count_repeat(connection: Connection, incident: int | None, group: AlertGrou
     if incident is not None:
         connection.execute(
             "UPDATE runbook.incidents SET repeats = repeats + 1, last_seen_at = now(), not_listed = %s WHERE id = %s",
-            [group.truncated, incident],
+            [min(group.truncated, 2_000_000_000), incident],
         )
 
 

@@ -28,7 +28,12 @@ def parse(body: bytes) -> AlertGroup:
 
 def accept(context: Context, group: AlertGroup) -> Receipt:
     """Take the message in; on return it is committed. Raises StorageError when it is not."""
-    return context.database.commit(lambda connection: _accept(connection, context, group))
+
+    def work(connection: Connection) -> Receipt:
+        with connection.pipeline():  # statements whose answer nobody needs are sent along with the next
+            return _accept(connection, context, group)
+
+    return context.database.commit(work)
 
 
 def _accept(connection: Connection, context: Context, group: AlertGroup) -> Receipt:
@@ -51,7 +56,5 @@ def put(connection: Connection, context: Context, queued: Queued) -> None:
 
 def watch_over(connection: Connection, context: Context, incident: int) -> None:
     """Queue what has to happen to a critical incident if nobody ends it: the dead man, then each escalation."""
-    context.queue.dead_man(connection, incident, context.settings.runbook_dead_man_seconds)
-    for level in context.catalog.escalation:
-        if level.after_minutes > 0:
-            context.queue.escalate(connection, incident, level.level, level.after_minutes)
+    levels = [(level.level, level.after_minutes) for level in context.catalog.escalation if level.after_minutes > 0]
+    context.queue.watch(connection, incident, context.settings.runbook_dead_man_seconds, levels)
