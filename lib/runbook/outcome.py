@@ -211,7 +211,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if hasattr(value, "isoformat"):
-        return value.isoformat()
+        text = value.isoformat()
+        return None if text == "NaT" else text
+    if hasattr(value, "item"):  # numpy's own numbers and booleans
+        return plain(value.item())
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -237,7 +237,7 @@ class Runbook:
     def _honest(self, verdict: Verdict) -> Verdict:
         """`verdict`, never "ok" while something it should rest on is unknown."""
         unknown = [one for one in self.findings.values() if not one.is_known]
-        if not unknown or verdict.status is not Status.OK:
+        if verdict.status is not Status.OK or (self.findings and not unknown):
             return verdict
         reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
         return Verdict(

@@ -1,0 +1,87 @@
+"""Statuses, findings and what becomes of them as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runbook.outcome import Finding, Outcome, SourceState, Status, Verdict, one_line, plain, visible, worst
+
+NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], "unknown"),
+        (["ok", "ok"], "ok"),
+        (["ok", "skipped"], "skipped"),
+        (["ok", "unknown", "skipped"], "unknown"),
+        (["unknown", "warning"], "warning"),
+        (["warning", "critical", "ok"], "critical"),
+    ],
+)
+def test_the_worst(statuses: list[str], expected: str) -> None:
+    assert worst(Status(one) for one in statuses) == Status(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None), (True, True), ("x", "x"), (3, 3), (2.5, 2.5), (math.nan, None), (math.inf, None), (Decimal("1.5"), 1.5),
+        (np.int64(4), 4), (np.float64("nan"), None), (np.bool_(True), True), (NOON, "2026-01-15T12:00:00+00:00"),
+        (pd.Timestamp(NOON), "2026-01-15T12:00:00+00:00"), ({"a": math.nan, 1: (1, 2)}, {"a": None, "1": [1, 2]}), ([pd.NA], ["<NA>"]),
+    ],
+)  # fmt: skip
+def test_plain(value: Any, expected: Any) -> None:
+    assert plain(value) == expected
+    json.dumps(plain(value), allow_nan=False)
+
+
+def test_plain_of_no_time_is_nothing() -> None:
+    json.dumps(plain({"at": pd.NaT}), allow_nan=False)
+    assert plain(pd.NaT) is None
+
+
+@given(st.text())
+def test_a_title_is_one_visible_line(text: str) -> None:
+    found = Finding("a.b", Status.OK, text)
+    assert found.title.isprintable()
+    assert len(found.title) <= 400
+
+
+@given(st.text(), st.integers(1, 50))
+def test_one_line(text: str, most: int) -> None:
+    line = one_line(text, most)
+    assert len(line) <= most
+    assert line.isprintable()
+    assert line == line.strip()
+
+
+def test_visible_keeps_lines_and_shows_the_rest() -> None:
+    assert visible("a\n\tb\r\n\x1b[31m\u202ex\x00") == "a\n\tb\r\n\ufffd[31m\ufffdx\ufffd"
+
+
+def finding(status: Status) -> Finding:
+    return Finding(f"a.{status}", status, "t", "d", {"n": math.nan, "at": NOON})
+
+
+@pytest.mark.parametrize(
+    ("statuses", "degraded"), [("ok warning critical", False), ("ok unknown", True), ("ok skipped", True)]
+)
+def test_an_outcome_is_degraded_by_what_it_does_not_know(statuses: str, degraded: bool) -> None:
+    found = tuple(finding(Status(one)) for one in statuses.split())
+    outcome = Outcome("P", "A", Verdict("d", "s", Status.OK), found, (SourceState("database", "ok"),), "x", "y")
+    assert outcome.is_degraded is degraded
+    data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
+    assert [one["figures"] for one in data["findings"]] == [{"n": None, "at": "2026-01-15T12:00:00+00:00"}] * len(found)
+    assert data["sources"] == [{"name": "database", "status": "ok", "reason": ""}]

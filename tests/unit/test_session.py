@@ -1,0 +1,277 @@
+"""The session: opens, runs steps, shows what they found and concludes honestly."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook import session
+from runbook.alert import Alert, Window
+from runbook.charts import Chart
+from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed
+from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Finding, Status, Verdict
+from runbook.session import Runbook
+from runbook.settings import Settings
+from runbook.sources.database import Database
+
+STARTS, AS_OF = "2026-01-15T14:02:00Z", "2026-01-15T14:10:00Z"
+Shown = list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    outputs: Shown = []
+
+    def display(data: dict[str, Any], *, raw: bool, metadata: dict[str, Any] | None = None) -> None:
+        assert raw
+        outputs.append((data, metadata or {}))
+
+    monkeypatch.setattr(session, "display", display)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    return outputs
+
+
+@pytest.fixture
+def book(shown: Shown) -> Runbook:
+    return Runbook.open("MaxDrawdownExceeded", starts_at=STARTS, as_of=AS_OF)
+
+
+def of(shown: Shown, mime: str) -> list[Any]:
+    return [data[mime] for data, _ in shown if mime in data]
+
+
+def fine(window: Window) -> Finding:
+    """Fine: always."""
+    return Finding("test_session.fine", Status.OK, f"Fine since {window.start:%H:%M}", figures={"n": 1})
+
+
+def needs_fine(found: Finding, window: Window) -> Finding:
+    """Needs fine: its figure."""
+    return Finding("test_session.needs_fine", Status.WARNING, f"n is {found.figures['n']}")
+
+
+def asks(database: Database) -> Finding:
+    """Rows there: how many."""
+    return Finding("test_session.asks", Status.OK, f"{database.sql('SELECT 1').rows} rows")
+
+
+def refused() -> Finding:
+    """Refused question: nothing."""
+    raise QueryFailed("database refused the query: no such table")
+
+
+def buggy() -> Finding:
+    """Buggy: raises."""
+    raise TypeError("a bug")
+
+
+def healthy(findings: dict[str, Finding]) -> Verdict:
+    return Verdict("continue", "Healthy.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),))
+
+
+def test_it_introduces_itself(shown: Shown, book: Runbook) -> None:
+    (context,) = of(shown, CONTEXT_MIME)
+    assert context["starts_at"] == "2026-01-15T14:02:00+00:00"
+    assert context["window_start"] == "2026-01-15T08:02:00+00:00"
+    assert context["labels"] == {"alertname": "MaxDrawdownExceeded"}
+    assert [one["labels"] for one in context["alerts"]] == [context["labels"]]
+
+
+def test_a_step_is_given_what_it_names(shown: Shown, book: Runbook) -> None:
+    found = book.check(fine)
+    assert found.title == "Fine since 08:02"
+    assert book.check(needs_fine, found).title == "n is 1"
+    assert [one["id"] for one in of(shown, FINDING_MIME)] == ["test_session.fine", "test_session.needs_fine"]
+
+
+def test_no_answer_is_unknown_and_what_needs_it_is_skipped(shown: Shown, book: Runbook) -> None:
+    found = book.check(asks)
+    assert (found.status, found.title) == (Status.UNKNOWN, "Rows there: not known")
+    assert "set DATABASE_URL" in found.detail
+    assert found.answers[0].status == "failed"
+    after = book.check(needs_fine, found)
+    assert (after.status, after.title) == (Status.SKIPPED, "Needs fine: skipped")
+    assert "test_session.asks" in after.detail
+    assert book.check(needs_fine, after).status is Status.SKIPPED
+
+
+def test_a_refusal_is_unknown_and_a_bug_is_raised(book: Runbook) -> None:
+    assert book.check(refused).detail == "database refused the query: no such table."
+    with pytest.raises(TypeError, match="a bug"):
+        book.check(buggy)
+
+
+def test_steps_asked_ahead_run_once_and_side_by_side(book: Runbook) -> None:
+    both, ran = threading.Barrier(2, timeout=10), []
+
+    def first() -> Finding:
+        """First: waits for the second."""
+        both.wait()
+        ran.append("first")
+        return Finding("first", Status.OK, "first", figures={"n": 7})
+
+    def second() -> Finding:
+        """Second: waits for the first."""
+        both.wait()
+        return Finding("second", Status.OK, "second")
+
+    def third(first: Finding) -> Finding:
+        """Third: builds on the first."""
+        return Finding("third", Status.OK, f"third after {first.figures['n']}")
+
+    book.ask_ahead(second, first=first, third=third)
+    found = book.check(first)
+    assert book.check(second).title == "second"
+    assert book.check(third, found).title == "third after 7"
+    assert ran == ["first"]
+
+
+def test_a_bug_asked_ahead_is_raised_where_it_is_checked(book: Runbook) -> None:
+    book.ask_ahead(buggy, asks)
+    assert book.check(asks).status is Status.UNKNOWN
+    with pytest.raises(TypeError):
+        book.check(buggy)
+
+
+def test_charts_are_shown_with_their_words_and_only_for_what_is_known(shown: Shown, book: Runbook) -> None:
+    def draw(found: Finding, window: Window) -> Chart:
+        return Chart("<svg/>", found.title, "what it shows")
+
+    def nothing(found: Finding, window: Window) -> None:
+        return None
+
+    book.check(fine, chart=[draw, nothing])
+    book.check(refused, chart=draw)
+    charts = [(data, metadata) for data, metadata in shown if "image/svg+xml" in data]
+    assert [metadata["image/svg+xml"]["alt"] for _, metadata in charts] == ["what it shows"]
+
+
+def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
+    book.check(fine)
+    assert book.conclude(healthy).verdict.status is Status.OK
+    book.check(refused)
+    outcome = book.conclude(healthy)
+    assert outcome.verdict.status is Status.UNKNOWN
+    assert outcome.verdict.summary == "Not fully known: Healthy."
+    assert "1 of 2 checks have no answer" in outcome.verdict.reasons[0]
+    assert outcome.is_degraded
+    last = of(shown, OUTCOME_MIME)[-1]
+    assert [one["status"] for one in last["findings"]] == ["ok", "unknown"]
+    assert {one["name"] for one in last["sources"]} == {"database", "metrics", "cluster", "alertmanager"}
+
+
+def test_nothing_checked_is_not_healthy(book: Runbook) -> None:
+    assert book.conclude(healthy).verdict.status is Status.UNKNOWN
+
+
+def test_next_actions_are_shown_as_commands(shown: Shown, book: Runbook) -> None:
+    book.conclude(healthy)
+    book.next_actions()
+    assert "kubectl get pods" in shown[-1][0]["text/html"]
+
+
+@pytest.mark.parametrize(
+    "dig",
+    [
+        lambda b: b.sql("SELECT 1"),
+        lambda b: b.promql("up"),
+        lambda b: b.promql("up", instant=True),
+        lambda b: b.logs("api", minutes=5),
+    ],
+)
+def test_digging_without_sources_says_why_and_is_no_check(
+    shown: Shown, book: Runbook, dig: Callable[[Runbook], Finding]
+) -> None:
+    found = dig(book)
+    assert found.status is Status.UNKNOWN
+    assert "set " in shown[-1][0]["text/html"]
+    assert book.findings == {}
+    assert FINDING_MIME not in shown[-1][0]
+
+
+def alert(name: str, severity: str, starts_at: str, **labels: str) -> dict[str, Any]:
+    return {
+        "status": "firing",
+        "labels": {"alertname": name, "severity": severity, **labels},
+        "annotations": {},
+        "startsAt": starts_at,
+    }
+
+
+def test_the_subject_is_the_most_severe_alert_of_the_group(shown: Shown) -> None:
+    book = Runbook.open(
+        "AgentDown",
+        as_of=AS_OF,
+        alerts=[
+            alert("AgentDown", "warning", STARTS, pod="a"),
+            alert("AgentDown", "critical", "2026-01-15T14:05:00Z", pod="b"),
+        ],
+    )
+    assert book.alert.labels["pod"] == "b"
+    assert book.window.starts_at.minute == 5
+    assert [one.labels["pod"] for one in book.others] == ["a"]
+
+
+def test_given_labels_win_and_severity_fills_in(shown: Shown) -> None:
+    book = Runbook.open("AgentDown", severity="critical", labels={"pod": "x"}, as_of=AS_OF)
+    assert book.alert == Alert(
+        "AgentDown", {"alertname": "AgentDown", "pod": "x", "severity": "critical"}, {}, book.window.as_of
+    )
+
+
+def test_times_come_from_the_environment_else_now(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBOOK_AS_OF", AS_OF)
+    monkeypatch.setenv("RUNBOOK_STARTS_AT", STARTS)
+    book = Runbook.open("AgentDown")
+    assert (book.window.starts_at.isoformat(), book.window.as_of.isoformat()) == (
+        "2026-01-15T14:02:00+00:00",
+        "2026-01-15T14:10:00+00:00",
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"starts_at": "soon"},
+        {"as_of": "2026-01-15"},
+        {"lookback_hours": 0},
+        {"alerts": [{"labels": {}}]},
+        {"alerts": [7]},
+    ],
+)
+def test_bad_input_is_refused(shown: Shown, wrong: dict[str, Any]) -> None:
+    with pytest.raises((InputError, TypeError, ValueError)):
+        Runbook.open("AgentDown", **wrong)
+
+
+def test_a_wrong_setting_is_named(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBOOK_QUERY_SECONDS", "x")
+    with pytest.raises(ConfigurationError, match="RUNBOOK_QUERY_SECONDS"):
+        Runbook.open("AgentDown")
+
+
+def test_secrets_in_labels_are_masked_everywhere(shown: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:the-db-password@127.0.0.1:9/x")
+    monkeypatch.setenv("RUNBOOK_RECORD", str(tmp_path))
+    told = {"note": "api_key=K3Y-VALUE the-db-password"}
+    book = Runbook.open(
+        "AgentDown",
+        labels=told,
+        alerts=[{**alert("AgentDown", "critical", STARTS, **told), "annotations": told}],
+        as_of=AS_OF,
+    )
+    book.check(asks)
+    book.conclude(healthy)
+    text = json.dumps([data for data, _ in shown]) + "".join(path.read_text() for path in tmp_path.iterdir())
+    assert "K3Y-VALUE" not in text
+    assert "the-db-password" not in text
+
+
+def test_not_configured_names_the_variable() -> None:
+    assert "environment variable" in str(NotConfigured())
