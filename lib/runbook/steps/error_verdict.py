@@ -35,7 +35,12 @@ def decide(
     client = http.get("client", 0.0) > max(THRESHOLD, 3 * http.get("client_usual", 0.0)) if http else False
     trouble = http.get("over") or bool(parts.get("risen")) or bool(broken) or client
     known = bool(http) or bool(parts)
-    near = suspects(findings, began or since or window.starts_at)
+    # The restart of what is down is the trouble itself, not a change before it.
+    near = [
+        one
+        for one in suspects(findings, began or since or window.starts_at)
+        if not cause.startswith(f"{one.text.split()[0]} is down")
+    ]
     affected = _trading(findings)
     if not known and not cause:
         status, decision = Status.UNKNOWN, "find out whether requests fail"
