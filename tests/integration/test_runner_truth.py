@@ -165,7 +165,7 @@ def test_processes_stopped(tmp_path: Path) -> None:
             for pid in pids_of(tmp_path).values():
                 os.kill(pid, signal.SIGSTOP)
 
-    result = execute(tmp_path, "Children", stop, cell_seconds=1)
+    result = execute(tmp_path, "Children", stop, cell_seconds=5)
     assert result.status is RunStatus.TIMED_OUT
     assert not [name for name, pid in pids_of(tmp_path).items() if lives(pid)]
     check_page(result)

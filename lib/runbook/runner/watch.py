@@ -23,6 +23,9 @@ from runbook.runner.launch import Child, launch
 from runbook.runner.record import End, Record
 
 _POLL_SECONDS = 0.1
+# How often the run's processes are looked up while it runs: one that cleared its environment is found
+# through its parent alone, so it has to have been seen before that parent dies.
+_LOOK_SECONDS = 1.0
 _SHUTDOWN_SECONDS = 2.0
 _SERVICE_SECRETS = (
     "RUNBOOK_DATABASE_URL",
@@ -67,7 +70,7 @@ def watching(
     known = processes.family(child.pid)
     try:
         _tell(stdin, spec)
-        _follow(record, child.pid, reading, limits, cancelled, on_event, known)
+        _follow(record, spec.run_id, child.pid, reading, limits, cancelled, on_event, known)
         if record.end is End.EXECUTOR_DIED:
             record.reason = _last_line(log_path)
         if record.end is not End.DONE:
@@ -101,6 +104,7 @@ def _tell(stdin: IO[bytes], spec: Spec) -> None:
 
 def _follow(
     record: Record,
+    run_id: str,
     pid: int,
     reading: int,
     limits: Limits,
@@ -108,13 +112,16 @@ def _follow(
     on_event: Callable[[Record, Mapping[str, Any]], None],
     known: set[psutil.Process],
 ) -> None:
-    begun = time.monotonic()
+    begun = looked = time.monotonic()
     partial = b""
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
         while record.end is None:
             now = time.monotonic()
             record.seconds = now - begun
+            if now - looked >= _LOOK_SECONDS:
+                known |= processes.family(pid) | processes.of_run(run_id)
+                looked = now
             end = _due(record, now, limits, cancelled)
             if end:
                 record.close(end, now)
@@ -132,7 +139,6 @@ def _follow(
                 event = json.loads(line)
                 record.take(event, now)
                 on_event(record, event)
-            known |= processes.family(pid)
         record.close(record.end, time.monotonic())
 
 
