@@ -170,6 +170,6 @@ def figures(connection: Connection) -> dict[str, list[dict[str, Any]]]:
         ),
         "workers": rows(
             connection,
-            "SELECT count(*) AS n FROM procrastinate_workers WHERE last_heartbeat > now() - interval '30 seconds'",
+            "SELECT count(*) AS n FROM runbook.workers WHERE seen_at > now() - interval '30 seconds'",
         ),
     }

@@ -258,6 +258,13 @@ def overdue(connection: Connection, seconds: float) -> list[dict[str, Any]]:
     )
 
 
+def sign_of_life(connection: Connection, worker: str, concurrency: int) -> None:
+    """Write down that this process runs reports; 0 at once: it has stopped."""
+    connection.execute("DELETE FROM runbook.workers WHERE name = %s OR seen_at < now() - interval '1 day'", [worker])
+    if concurrency:
+        connection.execute("INSERT INTO runbook.workers (name, concurrency) VALUES (%s, %s)", [worker, concurrency])
+
+
 def now(connection: Connection) -> datetime:
     """The database's clock, the one that all workers share."""
     found = row(connection, "SELECT clock_timestamp() AS now")

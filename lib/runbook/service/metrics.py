@@ -94,7 +94,7 @@ def _gauges(figures: dict[str, list[dict[str, Any]]]) -> Iterator[Metric]:
     oldest = GaugeMetricFamily("runbook_queue_oldest_seconds", "Age of the oldest waiting run")
     incidents = GaugeMetricFamily("runbook_incidents_open", "Open incidents", labels=["severity"])
     waiting = GaugeMetricFamily("runbook_messages_unsent", "Messages that are not out", labels=["medium", "state"])
-    workers = GaugeMetricFamily("runbook_workers", "Queue workers that gave a sign of life (two a process)")
+    workers = GaugeMetricFamily("runbook_workers", "Worker processes that gave a sign of life in 30 s")
     for item in figures["active"]:
         depth.add_metric([item["state"], item["severity"]], item["n"])
     ages = [float(item["oldest"]) for item in figures["active"] if item["state"] == "queued"]

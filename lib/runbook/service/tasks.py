@@ -106,6 +106,8 @@ class Sweep:
     """Looks, every few seconds and in every process, for what a killed one left behind."""
 
     context: Context
+    worker: str = ""
+    concurrency: int = 0
     pruned: float = field(default_factory=time.monotonic)
 
     def once(self) -> None:
@@ -114,6 +116,8 @@ class Sweep:
         seconds = context.settings.runbook_stalled_seconds
         try:
             context.database.commit(lambda connection: sweep(connection, context, seconds))
+            if self.worker:
+                context.database.commit(lambda c: runs.sign_of_life(c, self.worker, self.concurrency))
             store_again(context)
             if time.monotonic() - self.pruned > _PRUNE_SECONDS:
                 self.pruned = time.monotonic()

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from runbook import kernels
+from runbook.errors import StorageError
+from runbook.history.runs import sign_of_life
 from runbook.queue import Worker
 from runbook.service.context import Context
 from runbook.service.runs import Runs
@@ -59,6 +61,9 @@ class Background:
             sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeping
+            if self.does_runs:
+                with contextlib.suppress(StorageError):
+                    self.context.database.commit(lambda c: sign_of_life(c, self.worker.name, 0))
 
     def stop(self) -> None:
         """Take nothing new; what runs gets its time, then it is given back to the queue. Call it in the loop."""
@@ -69,10 +74,10 @@ class Background:
         asyncio.get_running_loop().call_later(self.context.settings.runbook_stop_seconds, self.runs.stop)
 
     async def _sweep(self) -> None:
-        sweep = Sweep(self.context)
+        sweep = Sweep(self.context, self.worker.name if self.does_runs else "", self.concurrency)
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
             await asyncio.to_thread(sweep.once)
+            await asyncio.sleep(_SWEEP_SECONDS)
 
 
 def run_worker(context: Context, concurrency: int, with_parent: bool = False) -> None:
