@@ -372,3 +372,21 @@ def test_lone_surrogates_and_nul_are_written_somehow(tmp_path: Path) -> None:
 def test_recorded_addresses() -> None:
     assert Recording.at(None) is None
     assert Recording.at("http://prometheus:9090") is None
+
+
+def test_a_source_that_was_away_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence = Evidence()
+
+    def down() -> None:
+        raise SourceUnavailable("database cannot be used: connection refused")
+
+    def ask(fetch: Callable[[], Any]) -> Any:
+        return evidence.ask("database", "SELECT 1", {}, "psql", fetch).data
+
+    with pytest.raises(SourceUnavailable):
+        ask(down)
+    with pytest.raises(SourceUnavailable, match="not asked again"):
+        ask(lambda: [1])
+    monkeypatch.setattr("runbook.sources.evidence.time.monotonic", lambda: 1e9)
+    assert ask(lambda: [1]) == [1]
+    assert ask(lambda: [2]) == [2]

@@ -101,6 +101,7 @@ class Database:
     ) -> pd.DataFrame:
         if not self._dsn:
             raise NotConfigured("database is not configured: set DATABASE_URL to the trading database, read-only role")
+        stale = bool(self._idle)
         try:
             # What an ad hoc statement SETs must not outlive it; our own questions save the two round trips.
             with (
@@ -120,6 +121,9 @@ class Database:
                 f"database stopped the query after {self._evidence.limit_seconds * _SERVER_SHARE:g} s (statement_timeout)"
             ) from None
         except psycopg.OperationalError as error:
+            if stale:  # the connection may have died while it was idle: once more
+                self.close()
+                return self._fetch(statement, parameters, rows_max, in_transaction)
             raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
         except psycopg.Error as error:
             raise QueryFailed(f"database refused the query: {_first_line(error)}") from None

@@ -29,6 +29,8 @@ from runbook.sources.redaction import Redactor
 
 FORMAT = 1
 _TIMEOUTS_UNTIL_AWAY = 2
+_AWAY_SECONDS = 60.0
+"""How long a source that is away is left alone: longer than a report takes, short enough for JupyterLab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,14 @@ class Recording:
         raise kind(failure)
 
 
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """A source that does not answer: why, and until when (time.monotonic) it is not asked again."""
+
+    reason: str
+    until: float
+
+
 class Evidence:
     """Asks sources on behalf of one run, and keeps what they said.
 
@@ -141,7 +151,7 @@ class Evidence:
         self._answers: list[Answer] = []
         self._manifest: list[dict[str, Any]] = []
         self._timeouts: dict[str, int] = {}
-        self._away: dict[str, str] = {}
+        self._away: dict[str, _Away] = {}
         self.context: dict[str, Any] = {}
         if record is not None:
             record.mkdir(parents=True, exist_ok=True)
@@ -155,7 +165,7 @@ class Evidence:
         answers = [answer for answer in self._answers if answer.source == source]
         failed = [answer for answer in answers if answer.status != "ok"]
         if source in self._away:
-            return SourceState(source, "unknown", self._away[source])
+            return SourceState(source, "unknown", self._away[source].reason)
         if failed and len(failed) == len(answers):
             return SourceState(source, "unknown", failed[0].reason)
         if failed:
@@ -205,21 +215,26 @@ class Evidence:
         return answer
 
     def _fetch(self, source: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
-        if source in self._away:
-            raise SourceUnavailable(f"{self._away[source]} (not asked again)".replace(" (not asked again)" * 2, ""))
+        away = self._away.get(source)
+        if away is not None and time.monotonic() < away.until:
+            raise SourceUnavailable(f"{away.reason} (not asked again)")
         try:
-            return _within(fetch, limit_seconds, source)
+            found = _within(fetch, limit_seconds, source)
         except _TooSlow as error:
             with self._lock:
                 strikes = self._timeouts[source] = self._timeouts.get(source, 0) + 1
                 known = any(answer.source == source and answer.status == "ok" for answer in self._answers)
                 if strikes >= _TIMEOUTS_UNTIL_AWAY or not known:
-                    self._away[source] = str(error)
+                    self._away[source] = _Away(str(error), time.monotonic() + _AWAY_SECONDS)
             raise
         except SourceUnavailable as error:
             with self._lock:
-                self._away[source] = self.redact(str(error))
+                self._away[source] = _Away(self.redact(str(error)), time.monotonic() + _AWAY_SECONDS)
             raise
+        if away is not None:
+            with self._lock:
+                self._away.pop(source, None)
+        return found
 
     def _keep(
         self,
