@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +31,8 @@ def served(
     from runbook import embedded
 
     template = template_database("service_schema", kit.schema)
-    url = embedded.create_database(postgres, "service_pages", template)
+    name = f"service_pages_{secrets.token_hex(4)}"  # one for each process that runs some of these tests
+    url = embedded.create_database(postgres, name, template)
     folder = tmp_path_factory.mktemp("pages")
     kit.project(folder / "project", slow_seconds=6)
     web = Process(folder, url, "serve", "--concurrency", "1", RUNBOOK_WEBHOOK_TOKEN="hook", RUNBOOK_STORM_RUNS="3")
@@ -45,7 +47,7 @@ def served(
         web.post(message(alert(), key="c"), **hook)
         wait_for(lambda: not query(made, "SELECT 1 FROM runbook.runs WHERE state IN ('queued', 'running')"), 120)
         yield web, made
-    embedded.drop_database(postgres, "service_pages")
+    embedded.drop_database(postgres, name)
 
 
 @pytest.fixture
