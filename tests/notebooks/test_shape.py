@@ -165,3 +165,8 @@ def test_it_is_stripped(name: str) -> None:
     assert set(content["metadata"]) <= {"kernelspec", "language_info"}
     ids = [cell["id"] for cell in content["cells"]]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_catalogs_labels_name_parameters_it_has(name: str) -> None:
+    names = {parameter.name for parameter in parameters.declared(FOLDERS.notebook(name))}
+    assert set(CATALOG.procedures[name].labels.values()) <= names
