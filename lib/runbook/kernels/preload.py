@@ -13,14 +13,26 @@ from pathlib import Path
 
 LIBRARIES = (
     # the kernel
-    "debugpy",
+    "bdb",
+    "debugpy.server.api",
+    "encodings.ascii",
+    "encodings.latin_1",
+    "encodings.unicode_escape",
+    "faulthandler",
+    "ipykernel.debugger",  # half of a kernel's own memory, were each to import it
     "ipykernel.ipkernel",
     "ipykernel.kernelapp",
     "ipykernel.zmqshell",
     "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
     "IPython.core.history",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
     "IPython.lib.pretty",
     "matplotlib_inline.backend_inline",
+    "tornado.platform.asyncio",
+    "tornado.queues",
     "zmq.asyncio",
     # the notebook's libraries
     "numpy.random",
@@ -69,6 +81,7 @@ def everything() -> None:
     # Before numpy and matplotlib are loaded, which read these once.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     for name in (*LIBRARIES, *OURS, *_steps()):
         with contextlib.suppress(ImportError):
