@@ -16,6 +16,7 @@ from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status
 from runbook.steps import drawdown
 from runbook.steps.drawdown import agreement, decide, episodes, history, limit_of, underwater
+from runbook.steps.equity import from_cash_and_quantities
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
@@ -99,7 +100,7 @@ def test_equity_from_fills_is_cash_and_holdings_at_the_last_close() -> None:
                           "cash": [-200.0 - 1, 220.0 - 1, -50.0]})  # fmt: skip
     closes = pd.DataFrame({"symbol": ["A"] * 4 + ["B"] * 3, "bucket": [*times, *times[1:]], "close": [101.0, 95, 110, 120, 51, 52, 40],
                            "time": [t + timedelta(seconds=59) for t in [*times, *times[1:]]]})  # fmt: skip
-    made = drawdown._equity(fills, closes, 1000.0, START - timedelta(minutes=5))
+    made = from_cash_and_quantities(fills, closes, 1000.0, START - timedelta(minutes=5))
     # capital − 201 + 2·101; then − 50 and B at 51; then A sold; B falls to 40
     assert made["value"].tolist() == pytest.approx([1000, 799 + 202, 749 + 190 + 51, 968 + 52, 968 + 40])
 
@@ -115,7 +116,7 @@ def test_a_symbol_without_a_close_is_worth_what_was_paid() -> None:
             "time": pd.to_datetime([], utc=True),
         }
     )
-    assert drawdown._equity(fills, closes, 1000.0, START)["value"].iloc[-1] == 1000.0
+    assert from_cash_and_quantities(fills, closes, 1000.0, START)["value"].iloc[-1] == 1000.0
 
 
 @pytest.mark.parametrize(
