@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -85,14 +86,25 @@ class Page:
 
 
 def preload() -> None:
-    """Import what rendering needs, ahead of time."""
-    importlib.import_module("nbconvert.exporters.templateexporter")
+    """Import what rendering needs and compile the template, ahead of time."""
     importlib.import_module("runbook.report.content")
+    _ = _exporter().template
 
 
 def render(notebook: Mapping[str, Any], facts: Facts) -> str:
     """The page as HTML text. Raises whatever a broken template or notebook raises; see `minimal`."""
     import nbformat
+
+    page = build(notebook, facts)
+    resources = {"page": page, "words": WORDS, "states": STATES, "policy": POLICY, "css": _css()}
+    document = nbformat.from_dict({**notebook, "cells": []})
+    html, _ = _exporter().from_notebook_node(document, resources=resources)
+    return visible(str(html))
+
+
+@cache
+def _exporter() -> Any:
+    """nbconvert's exporter, its template compiled once a process; a page's own things are in the resources."""
     from nbconvert.exporters import TemplateExporter
 
     class Exporter(TemplateExporter):
@@ -106,17 +118,12 @@ def render(notebook: Mapping[str, Any], facts: Facts) -> str:
             environment.trim_blocks = environment.lstrip_blocks = True
             return environment
 
-    page = build(notebook, facts)
-    exporter = Exporter(
+    return Exporter(
         template_name="report",
         template_file="index.html.j2",
         extra_template_basedirs=[str(TEMPLATES)],
         filters={"clock_time": clock_time, "long_time": long_time, "duration": duration, "tidy": tidy},
     )
-    resources = {"page": page, "words": WORDS, "states": STATES, "policy": POLICY, "css": _css()}
-    document = nbformat.from_dict({**notebook, "cells": []})
-    html, _ = exporter.from_notebook_node(document, resources=resources)
-    return visible(str(html))
 
 
 def minimal(outcome: Mapping[str, Any]) -> str:
