@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import measure
@@ -21,40 +22,39 @@ def main() -> None:
     given = parser.parse_args()
     wanted = set(given.sections or LETTERS)
     facts = measure.machine()
-    with tempfile.TemporaryDirectory(prefix="runbook-bench-", ignore_cleanup_errors=True) as folder:
-        sections = _run(Path(folder), wanted, given.quick)
-    sections.sort(key=lambda section: section.letter)
-    left_out = (
-        [f"not measured in this run: {', '.join(sorted(set(LETTERS) - wanted))}"] if wanted != set(LETTERS) else []
-    )
+    missing = sorted(set(LETTERS) - wanted)
+    left_out = [f"not measured in this run: {', '.join(missing)}"] if missing else []
     left_out += ["quick: two rounds, no table of ten million rows"] if given.quick else []
-    measure.write(given.out, sections, facts, left_out)
+    sections: list[Section] = []
+    with tempfile.TemporaryDirectory(prefix="runbook-bench-", ignore_cleanup_errors=True) as folder:
+        for section in _sections(Path(folder), wanted, given.quick):
+            sections.append(section)
+            sections.sort(key=lambda one: one.letter)
+            measure.write(given.out, sections, facts, left_out)  # after each: a later one may break
     tell(f"written: {given.out}")
 
 
-def _run(folder: Path, wanted: set[str], quick: bool) -> list[Section]:
+def _sections(folder: Path, wanted: set[str], quick: bool) -> Iterator[Section]:
     from runbook.kernels import Warm
 
-    sections: list[Section] = []
     with Warm(kernels=2) as warm:
         warm.wait_ready(120, idle=1)
         if wanted & set("abfg"):
             from benchmarks import speed
 
-            sections += speed.measure(folder, warm, wanted, quick)
+            yield from speed.measure(folder, warm, wanted, quick)
         if "d" in wanted:
             from benchmarks import volume
 
-            sections.append(volume.measure(folder, warm, quick))
+            yield volume.measure(folder, warm, quick)
         if "e" in wanted:
             from benchmarks import delay
 
-            sections.append(delay.measure(folder, warm, quick))
+            yield delay.measure(folder, warm, quick)
     if "c" in wanted:
         from benchmarks import storm
 
-        sections.append(storm.measure(folder, quick))
-    return sections
+        yield storm.measure(folder, quick)
 
 
 if __name__ == "__main__":
