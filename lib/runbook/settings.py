@@ -39,10 +39,14 @@ class Settings(BaseSettings):
     runbook_storm_runs: int = Field(10, ge=1, description="incidents of one procedure run singly in the storm window")
     runbook_storm_minutes: float = Field(10.0, gt=0, description="the storm window")
     runbook_storm_pause_seconds: float = Field(30.0, ge=0, description="pause between the runs of one storm")
-    runbook_dead_man_seconds: float = Field(60.0, gt=0, description="a critical alert without report for so long is told")
+    runbook_dead_man_seconds: float = Field(
+        60.0, gt=0, description="a critical alert without report for so long is told"
+    )
     runbook_heartbeat_seconds: float = Field(5.0, gt=0, description="sign of life of a worker")
     runbook_stalled_seconds: float = Field(20.0, gt=0, description="a worker silent for so long is given up")
-    runbook_stop_seconds: float = Field(25.0, ge=0, description="time that running reports get when a worker is stopped")
+    runbook_stop_seconds: float = Field(
+        25.0, ge=0, description="time that running reports get when a worker is stopped"
+    )
     runbook_keep_days: float = Field(90.0, gt=0, description="closed incidents are kept so long")
     runbook_keep_runs: int = Field(10_000, ge=1, description="and at most so many runs")
 

@@ -101,7 +101,15 @@ def test_a_pod_is_a_row(cluster: Callable[..., Cluster]) -> None:
         2**30,
     )
     assert "labelSelector=app.kubernetes.io/name=trend-agent" in unquote(Api.asked[0])
-    assert shlex.split(answer.command) == ["kubectl", "get", "-n", "cryptofunk", "pods", "-l", "app.kubernetes.io/name=trend-agent"]
+    assert shlex.split(answer.command) == [
+        "kubectl",
+        "get",
+        "-n",
+        "cryptofunk",
+        "pods",
+        "-l",
+        "app.kubernetes.io/name=trend-agent",
+    ]
 
 
 SPARSE = [{}, {"metadata": None}, {"metadata": {}, "spec": {}, "status": {}}, {"status": {"containerStatuses": None}},
