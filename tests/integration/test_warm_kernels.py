@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -351,7 +350,7 @@ def test_nothing_outlives_a_killed_owner() -> None:
         *pids, folder = process.stdout.readline().split()
         process.kill()
     assert wait_for(lambda: not any(lives(int(pid)) for pid in pids))
-    shutil.rmtree(folder, ignore_errors=True)
+    assert wait_for(lambda: not Path(folder).exists())
 
 
 def test_close_leaves_no_process_and_no_file() -> None:

@@ -116,3 +116,5 @@ def _first_uses() -> None:
     frame.groupby(frame["time"].dt.floor("h"))["value"].max()
     frame.to_dict("records")
     importlib.import_module("ssl").create_default_context()
+    nbformat = importlib.import_module("nbformat")
+    nbformat.validate(nbformat.v4.new_notebook())  # compiles the schema

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -333,6 +334,7 @@ class Zygote:
             return
         for fork in list(self.forks.values()):
             self._kill(fork)
+        shutil.rmtree(self.folder, ignore_errors=True)  # the owner may have been killed
         raise SystemExit(0)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import json
+import math
 import os
 import sys
 import time
@@ -14,6 +16,7 @@ from typing import Any
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill import execute_notebook
@@ -29,7 +32,9 @@ from runbook.outcome import FINDING_MIME
 from runbook.runner.executor import Emit, Spec
 
 STREAM_MAX = 200_000
-_STREAM_SAVE_SECONDS = 0.25
+_SAVE_SECONDS = 0.1
+"""How far the notebook on disk may be behind: replacing a file waits for the disk, and a run has many displays."""
+
 _START_SECONDS = 60
 
 
@@ -40,7 +45,6 @@ class Client(PapermillNotebookClient):
         super().__init__(manager, **options)
         self.emit = manager.emit
         self.streamed: dict[int, int] = {}
-        self.saved = 0.0
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
         is_stream = msg["msg_type"] == "stream"
@@ -48,9 +52,8 @@ class Client(PapermillNotebookClient):
             return None
         output = super().process_message(msg, cell, cell_index)
         is_result = msg["msg_type"] in ("display_data", "execute_result", "error")
-        if is_result or (is_stream and time.monotonic() - self.saved > _STREAM_SAVE_SECONDS):
+        if is_result or is_stream:
             self.nb_man.save()
-            self.saved = time.monotonic()
         finding = msg["content"].get("data", {}).get(FINDING_MIME) if is_result else None
         if isinstance(finding, dict):
             told = {name: str(finding.get(name, ""))[:300] for name in ("id", "status", "title")}
@@ -69,20 +72,37 @@ class Client(PapermillNotebookClient):
         try:
             super().papermill_execute_cells()
         except DeadKernelError:
+            self.nb_man.write()
             self.emit({"event": "kernel_died"})
         else:
+            self.nb_man.write()
             self.emit({"event": "done"})
 
 
 class Manager(NotebookExecutionManager):
-    """Reports the start and end of each cell, and saves through a temporary file."""
+    """Reports the start and end of each cell, and saves through a temporary file, at once or very soon."""
 
     def __init__(self, notebook: NotebookNode, output: Path, emit: Emit) -> None:
         super().__init__(notebook, progress_bar=False, autosave_cell_every=0)
         self.output = output
         self.emit = emit
+        self.written = -math.inf
+        self.soon: asyncio.TimerHandle | None = None
 
     def save(self, **options: Any) -> None:
+        left = self.written + _SAVE_SECONDS - time.monotonic()
+        if left <= 0:
+            self.write()
+        elif self.soon is None:
+            # nbclient's own loop: it runs whenever a cell does, and a timer outlives its pauses between them.
+            self.soon = ensure_event_loop().call_later(left, self.write)
+
+    def write(self) -> None:
+        """Write the notebook as it is now."""
+        if self.soon is not None:
+            self.soon.cancel()
+            self.soon = None
+        self.written = time.monotonic()
         temporary = self.output.with_name(f".{self.output.name}.part")
         temporary.write_text(json.dumps(self.nb, ensure_ascii=False), encoding="utf-8", errors="replace")
         temporary.replace(self.output)
