@@ -141,7 +141,7 @@ def list_(
 
 @app.command(epilog="Example: runbook demo --incident rogue-strategy")
 def demo(
-    incident: Annotated[str | None, typer.Option(metavar="NAME", help="Which incident; see the README.")] = None,
+    incident: Annotated[str | None, typer.Option(metavar="NAME", help="Which incident; docs/demo.md lists them.")] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the platform running, to try commands on.")] = False,
     schema: Annotated[str, typer.Option(metavar="platform|documented", help="Which schema the database has.")] = (
         "platform"

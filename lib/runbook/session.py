@@ -16,7 +16,7 @@ from IPython.display import display
 from runbook import settings, tables
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
 from runbook.charts import Chart
-from runbook.errors import SourceError
+from runbook.errors import InputError, SourceError
 from runbook.outcome import (
     CONTEXT_MIME,
     FINDING_MIME,
@@ -37,6 +37,7 @@ from runbook.sources.metrics import Metrics
 
 Step = Callable[..., Finding]
 ChartOf = Callable[[Finding, Window], Chart | None]
+_DIG_MINUTES_MAX = 60 * 24 * 30
 Ahead = Step | tuple[Step, Mapping[str, Any]]
 
 
@@ -193,6 +194,8 @@ class Runbook:
 
     def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding:
         """The last log lines of a deployment's pods within the window (or its last `minutes`); shown, recorded, in `.frame`."""
+        if minutes is not None and not 0 < minutes <= _DIG_MINUTES_MAX:
+            raise InputError(f"minutes is not between 0 and {_DIG_MINUTES_MAX:,}.")
         start = self.window.as_of - timedelta(minutes=minutes) if minutes else self.window.start
         return self._dig("Logs", lambda: self._sources["cluster"].logs(deployment, start, self.window.as_of, tail=tail))
 

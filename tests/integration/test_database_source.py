@@ -344,3 +344,9 @@ def test_the_shown_command_says_the_same(opened: Callable[..., Database], url: s
     assert row[1] == answer.frame["at"][0]
     assert float(row[2]) == answer.frame["n"][0]
     assert row[3] == answer.frame["p"][0] == "100%"
+
+
+@pytest.mark.parametrize("statement", ["SET search_path = x", "", "-- nothing"])
+def test_a_statement_without_rows_says_so(opened: Callable[..., Database], url: str, statement: str) -> None:
+    with pytest.raises(QueryFailed, match="no rows to show"):
+        opened(url).sql(statement)

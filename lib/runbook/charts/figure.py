@@ -20,6 +20,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -172,7 +173,7 @@ def bars(
             axes.annotate(_short(limit.label, 60), (limit.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
                           ha="center", va="bottom", fontsize=9, color=LIGHT["alarm"])  # fmt: skip
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, unit)))
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        _ticks(axes.xaxis, unit)
         axes.set_xlabel(_unit_name(unit))
         axes.grid(axis="x")
         text = "; ".join(f"{name} {amount(size, unit)}" for name, size in shown.items())
@@ -289,10 +290,18 @@ def _time_axis(axes: Axes, window: Window) -> None:
 
 
 def _value_axis(axes: Axes, unit: str) -> None:
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    _ticks(axes.yaxis, unit)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, unit)))
     axes.grid(axis="y")
     axes.set_ylabel(_unit_name(unit), fontsize=9)
+
+
+def _ticks(axis: Axis, unit: str) -> None:
+    """About five round ticks; of bytes, round in powers of 1024."""
+    low, high = axis.get_view_interval()
+    size = 1024 ** int(math.log(max(abs(low), abs(high), 1), 1024)) if unit == "bytes" else 1
+    values = MaxNLocator(5).tick_values(low / size, high / size) * size
+    axis.set_ticks([value for value in values if low <= value <= high])
 
 
 def _alert_moment(axes: Axes, moment: datetime) -> None:

@@ -126,6 +126,8 @@ class Database:
                 return self._fetch(statement, parameters, rows_max, in_transaction)
             raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
         except psycopg.Error as error:
+            if error.sqlstate is None:  # psycopg's own word that a command like SET, or an empty one, has no rows
+                raise QueryFailed("database has no rows to show for this statement; ask with SELECT") from None
             raise QueryFailed(f"database refused the query: {_first_line(error)}") from None
         frame = pd.DataFrame(rows[:rows_max], columns=columns, dtype="object")
         frame = frame.assign(**{name: _column(frame[name]) for name in columns}) if columns else frame

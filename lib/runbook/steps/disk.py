@@ -174,7 +174,8 @@ def _actions(
         yield Action(f"Try the expansion to {size['text']} without changing anything", kubectl(namespace, *patch, "--dry-run=server"), "The API server checks it and forgets it.")  # fmt: skip
         yield Action(f"Expand the volume to {size['text']}", kubectl(namespace, *patch), "Needs a storage class with allowVolumeExpansion: true; it cannot shrink again.",
                      changes=True)  # fmt: skip
-    if old.get("sessions"):
+    # Not worth the risk of deleting for less than what is written in a day.
+    if old.get("sessions") and old["gain_bytes"] >= figures_of(findings, "storage.growth").get("per_day", 0.0):
         yield from _archive_actions(old, namespace)
     yield silence(alert)
 

@@ -72,14 +72,33 @@ def kubectl(namespace: str, *words: str) -> str:
     return shlex.join(["kubectl", "-n", namespace, *words])
 
 
+SILENCED_BY = (
+    "agent_type",
+    "service",
+    "breaker_type",
+    "exchange",
+    "symbol",
+    "pod",
+    "persistentvolumeclaim",
+    "component",
+)
+"""The labels that tell one alert from another of its name."""
+
+
 def silence(alert: Alert) -> Action:
-    """The command that silences this alert for an hour."""
-    matcher = shlex.quote(f"alertname={_amtool(alert.name)}")
-    command = f'amtool silence add {matcher} --duration=1h --comment="Investigating, see the report" --alertmanager.url="$ALERTMANAGER_URL"'
+    """The command that silences this alert for an hour, and no other of its name that differs in a label."""
+    labels = {"alertname": alert.name} | {name: alert.labels[name] for name in SILENCED_BY if alert.labels.get(name)}
+    matchers = " ".join(shlex.quote(f"{name}={_amtool(value)}") for name, value in labels.items())
+    command = f'amtool silence add {matchers} --duration=1h --comment="Investigating, see the report" --alertmanager.url="$ALERTMANAGER_URL"'
+    only = (
+        ""
+        if len(labels) > 1
+        else f" This silences every {alert.name}: the alert has no label that tells it from others."
+    )
     return Action(
         "Silence this alert for an hour while you work on it",
         command,
-        "It repeats to every channel until it is resolved or silenced.",
+        f"It repeats to every channel until it is resolved or silenced.{only}",
         changes=True,
     )
 

@@ -1,6 +1,5 @@
 -- The written runbook's query: closed positions with a loss, the greatest first; of the session in question.
-SELECT symbol, side::text AS side, quantity, entry_price, exit_price, realized_pnl, entry_time, exit_time, exit_reason,
-       coalesce(metadata ->> 'agent_name', '(not recorded)') AS agent
+SELECT symbol, side::text AS side, coalesce(metadata ->> 'agent_name', '(not recorded)') AS agent, quantity, entry_price, exit_price, realized_pnl, entry_time, exit_time, exit_reason
 FROM positions
 WHERE session_id = %(session_id)s::uuid AND exit_time IS NOT NULL AND exit_time <= %(as_of)s
   AND realized_pnl < 0 AND realized_pnl <> 'NaN'
