@@ -300,8 +300,8 @@ def _ticks(axis: Axis, unit: str) -> None:
     """About five round ticks; of bytes, round in powers of 1024."""
     low, high = axis.get_view_interval()
     size = 1024 ** int(math.log(max(abs(low), abs(high), 1), 1024)) if unit == "bytes" else 1
-    values = MaxNLocator(5).tick_values(low / size, high / size) * size
-    axis.set_ticks([value for value in values if low <= value <= high])
+    values: Any = MaxNLocator(5).tick_values(low / size, high / size)
+    axis.set_ticks([value * size for value in values if low <= value * size <= high])
 
 
 def _alert_moment(axes: Axes, moment: datetime) -> None:

@@ -1,0 +1,36 @@
+"""What verdicts share: the silence command names the alert, and no other of its name."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+
+import pytest
+
+from runbook.alert import Alert
+from runbook.steps.verdicts import silence
+
+
+def alert(name: str = "AgentDown", **labels: str) -> Alert:
+    return Alert(name, {"alertname": name, "severity": "warning", **labels}, {}, datetime(2026, 1, 15, tzinfo=UTC))
+
+
+def matchers(given: Alert) -> list[str]:
+    words = shlex.split(silence(given).command)
+    return words[3 : words.index("--duration=1h")]
+
+
+def test_labels_that_tell_alerts_apart_are_matched() -> None:
+    assert matchers(alert(agent_type="sentiment")) == ["alertname=AgentDown", "agent_type=sentiment"]
+
+
+def test_without_such_a_label_it_says_what_else_it_silences() -> None:
+    assert matchers(alert()) == ["alertname=AgentDown"]
+    assert "every AgentDown" in silence(alert()).why
+
+
+@pytest.mark.parametrize("hostile", ['x" --all', "x'; rm -rf /", "a\nb", "$(id)", "{a=b}", "\\"])
+def test_hostile_labels_stay_one_word(hostile: str) -> None:
+    found = matchers(alert(pod=hostile))
+    assert len(found) == 2
+    assert found[1].startswith('pod="')
