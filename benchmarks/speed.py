@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,11 @@ def measure(folder: Path, warm: Warm, wanted: set[str], quick: bool) -> list[Sec
     figures: dict[str, Figures] = {}
     for procedure in procedures():
         with case(procedure, folder) as (one, _):
-            figures[procedure] = _figures(one, warm, wanted, rounds=2 if quick else 5)
+            try:
+                figures[procedure] = _figures(one, warm, wanted, rounds=2 if quick else 5)
+            except subprocess.CalledProcessError as error:  # papermill's command ends so where a cell raises
+                tell(f"{procedure}: left out: {str(error.stderr[-400:])}")
+                continue
             tell(f"{procedure}: {_in_short(figures[procedure])}")
     makers = {"a": _against_naive, "b": _against_floor, "f": _memory, "g": _bytes}
     return [makers[letter](figures) for letter in "abfg" if letter in wanted]
