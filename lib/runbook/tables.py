@@ -95,6 +95,7 @@ def amount(value: Any, unit: str = "") -> str:
     if unit == "ratio":
         return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
     plain = f"{size:,.0f}" if size.is_integer() else f"{size:,.2f}" if size >= 1000 else f"{size:.6g}"
+    unit = "core" if unit == "cores" and plain == "1" else unit
     return f"{sign}{plain}{' ' + unit if unit else ''}"
 
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from runbook.sources.database import _statement
+from runbook.steps import bottleneck, latency
 
 FOLDER = Path(str(resources.files("runbook.sources") / "sql"))
 FILES = sorted(FOLDER.rglob("*.sql"))
@@ -98,3 +99,16 @@ def columns_of(connection: psycopg.Connection[Any], statement: str) -> list[str]
         return [column.name for column in cursor.description or ()]
     finally:
         connection.rollback()
+
+
+def test_a_statement_of_the_slow_log_can_be_explained_as_it_is_suggested(
+    connections: dict[str, psycopg.Connection[Any]],
+) -> None:
+    logged = "SELECT close FROM candlesticks WHERE exchange = 'a' AND close > 4.5 AND open_time > now() - interval '5 min' LIMIT 3"
+    connection = connections["platform"]
+    if connection.info.server_version < 160_000:
+        pytest.skip("GENERIC_PLAN came with PostgreSQL 16")
+    suggested = bottleneck._explainable(latency._shape(logged))
+    assert "$4" in suggested
+    with connection.transaction(force_rollback=True):
+        assert connection.execute(f"EXPLAIN (GENERIC_PLAN, VERBOSE) {suggested}").fetchall()  # type: ignore[arg-type]

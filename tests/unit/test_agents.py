@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status
-from runbook.steps import agents, causes, fleet, session_verdict, sessions
+from runbook.steps import agents, causes, fleet, quotas, session_verdict, sessions
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -183,3 +184,68 @@ def test_a_refusal_is_told_in_its_own_words() -> None:
     assert causes.said('{"kind": "Status", "message": "no endpoints\\navailable"}') == "no endpoints available"
     assert causes.said("[1, 2]") == "[1, 2]"
     assert causes.said("<html>") == "<html>"
+
+
+@pytest.mark.parametrize(
+    ("resource", "text"), [("memory", '"limits":{"memory":"768Mi"}'), ("cpu", '"limits":{"cpu":"750m"}')]
+)
+def test_only_the_limit_that_ran_out_is_raised_one_step_from_what_it_is(resource: str, text: str) -> None:
+    pods = known(
+        "platform.pods.trading-agent", limits={"a-agent": {"container": "main", "memory": 512 * 2**20, "cpu": 0.5}}
+    )
+    limits = quotas.known_limits(by_id(pods))
+    (action,) = causes.repair("resources", "a-agent", [], "cryptofunk", limits, resource)
+    assert action.changes
+    assert text in action.command
+
+
+def test_a_limit_that_is_not_known_is_not_guessed() -> None:
+    (action,) = causes.repair("resources", "a-agent", [], "cryptofunk", {}, "memory")
+    assert not action.changes
+
+
+@pytest.mark.parametrize(
+    ("minutes", "p95_minutes", "gaps", "state"),
+    [
+        (18, 4, 200, "silent"),
+        (8, 4, 200, "quiet"),
+        (3, 4, 200, "as usual"),
+        (4, 1, 200, "quiet"),  # above three gaps, but not yet five minutes
+        (18, 4, 2, "quiet"),  # no habit known
+        (50, 4, 2, "silent"),
+    ],
+)
+def test_silence_is_measured_by_an_agents_own_gaps(minutes: int, p95_minutes: int, gaps: int, state: str) -> None:
+    last = pd.Timestamp(WINDOW.as_of - timedelta(minutes=minutes))
+    made = pd.DataFrame({"agent_name": ["a"], "bucket": [last], "signals": [3], "last": [last]})
+    habits = pd.DataFrame({"agent_name": ["a"], "gaps": [gaps], "median_seconds": [60.0], "p95_seconds": [60.0 * p95_minutes], "last": [last]})  # fmt: skip
+    asked = {"agents/signals": made, "agents/gaps": habits}
+    database = SimpleNamespace(ask=lambda question, **_: SimpleNamespace(frame=asked[question]))
+    found = agents.signals(database, WINDOW)  # type: ignore[arg-type]
+    assert list(found.tables[0].frame["state"]) == [state]
+    assert ("as usual" in found.title) == (state == "as usual")
+    assert (found.status is Status.OK) == (state == "as usual")
+
+
+def test_an_agent_without_any_signal_in_the_window_is_silent_too() -> None:
+    last = pd.Timestamp(WINDOW.as_of)
+    made = pd.DataFrame({"agent_name": ["a"], "bucket": [last], "signals": [3], "last": [last]})
+    habits = pd.DataFrame({"agent_name": ["b"], "gaps": [9], "median_seconds": [60.0], "p95_seconds": [90.0], "last": [last - timedelta(days=1)]})  # fmt: skip
+    table = agents.signal_habits(made, habits, WINDOW)
+    assert list(table["agent"] + " " + table["state"]) == ["b silent", "a as usual"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "status", "words"),
+    [
+        (("error", "warn", "info"), Status.WARNING, "line 0"),
+        (("info", "warn", "info"), Status.WARNING, "line 1"),
+        (("info", "info", "info"), Status.OK, ""),
+        (("panic", "info", "info"), Status.CRITICAL, "line 0"),
+    ],
+)
+def test_last_words_are_the_last_complaint(levels: tuple[str, ...], status: Status, words: str) -> None:
+    frame = pd.DataFrame({"time": pd.Timestamp(WINDOW.as_of), "level": levels, "message": [f"line {n}" for n in range(3)], "fields": [{}] * 3})  # fmt: skip
+    cluster = SimpleNamespace(logs=lambda *_, **__: SimpleNamespace(frame=frame))
+    found = agents.words_before_restart("agents.last_words", "a-agent", cluster, WINDOW)  # type: ignore[arg-type]
+    assert (found.status, found.figures["words"]) == (status, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pandas as pd
 import promql_parser
 import pytest
 
-from runbook.alert import Window
+from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status
 from runbook.steps import bottleneck, durations, latency
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
+ALERT = Alert("AgentHighLatency", {"alertname": "AgentHighLatency"}, {}, MOMENT)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
 TIMES = pd.date_range(WINDOW.start, WINDOW.as_of, freq="2min", tz="UTC").astype("datetime64[us, UTC]")
 ROSE = MOMENT - timedelta(minutes=25)
@@ -128,3 +130,76 @@ def test_the_promql_is_valid(expression: str) -> None:
 )
 def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) -> None:
     assert bool(bottleneck._explainable(statement)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("statement", "explained"),
+    [
+        ("SELECT close FROM candlesticks WHERE exchange = ? AND close > ?", "SELECT close FROM candlesticks WHERE exchange = $1 AND close > $2"),
+        ("SELECT 1 FROM orders WHERE id = $1 LIMIT ?", "SELECT 1 FROM orders WHERE id = $1 LIMIT $2"),
+        ("SELECT 1 FROM orders WHERE at > $1 - interval ?", "SELECT 1 FROM orders WHERE at > $1 - $2::interval"),
+        ("SELECT 1 FROM orders WHERE tags ? ?", ""),  # ? as an operator on json
+        ("SELECT $$x$$", ""),
+        ("SELECT " + "a, " * 130 + "a", "SELECT " + "a, " * 130 + "a"),
+        ("SELECT " + "a, " * 200, ""),  # cut off
+    ],
+)  # fmt: skip
+def test_values_become_parameters_that_a_generic_plan_takes(statement: str, explained: str) -> None:
+    assert bottleneck._explainable(statement) == explained
+
+
+def test_a_statements_own_parameters_are_no_values() -> None:
+    assert latency._shape("SELECT 1 FROM orders WHERE id = $12 AND price > 4.5") == "SELECT ? FROM orders WHERE id = $12 AND price > ?"  # fmt: skip
+
+
+def test_no_part_explains_more_than_all_of_the_added_time() -> None:
+    found = bottleneck.cause(
+        seen("trend, risk", "", now=3000.0), parts(database=(steps(9, 930), steps(50, 6000)), mcp=STEADY), CALM, WINDOW
+    )
+    row = found.tables[0].frame.set_index("part").loc["database"]
+    assert (row["explains"], found.figures["explained"]) == (1.0, 1.0)
+    assert "explains 100.0 %" in found.detail
+
+
+class Statistics:
+    """A database whose pg_stat_statements counts since `since` and holds one fast statement."""
+
+    def __init__(self, since: datetime) -> None:
+        self.since = pd.Timestamp(since)
+
+    def ask(self, question: str, **_: Any) -> Any:
+        frames = {
+            "latency/running": pd.DataFrame({"seconds": [], "waits_for": []}),
+            "latency/extension": pd.DataFrame({"installed": [True]}),
+            "latency/statements": pd.DataFrame(
+                {"query": ["SELECT $1"], "calls": [9], "mean_ms": [1.0], "max_ms": [2.0], "share_of_time": [1.0], "counted_since": [self.since]}
+            ),
+        }  # fmt: skip
+        return SimpleNamespace(frame=frames[question])
+
+
+@pytest.mark.parametrize(
+    ("days", "logged", "status", "said"),
+    [
+        (-3, 0, Status.OK, ""),
+        (-3, 50, Status.WARNING, "believe the log"),
+        (3, 0, Status.WARNING, "only from after the alert began"),
+    ],
+)
+def test_statistics_do_not_acquit_what_the_log_or_their_age_contradicts(
+    days: int, logged: int, status: Status, said: str
+) -> None:
+    log = Finding("latency.slow_log", Status.WARNING if logged else Status.OK, "", figures={"count": logged})
+    since = WINDOW.starts_at + timedelta(days=days)
+    found = latency.slow_queries(Statistics(since), WINDOW, log)  # type: ignore[arg-type]
+    assert found.status is status
+    assert f"since {since:%Y-%m-%d %H:%M:%SZ}" in found.title
+    assert said in found.detail
+
+
+def test_a_throttled_agent_gets_the_next_cpu_limit_and_no_other() -> None:
+    limits = {"trend-agent": {"container": "trend-agent", "cpu": 0.5, "memory": 512 * 2**20}}
+    actions = bottleneck._actions({"kind": "CPU", "slow": "trend"}, "", {}, limits, ALERT, "cryptofunk")
+    raised = next(iter(actions))
+    assert raised.changes
+    assert '"limits":{"cpu":"750m"}' in raised.command

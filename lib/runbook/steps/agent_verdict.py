@@ -10,6 +10,7 @@ from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.causes import UNNAMED, cause_of, repair
 from runbook.steps.fleet import deployment_of
 from runbook.steps.platform import names
+from runbook.steps.quotas import known_limits
 from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 
 
@@ -65,9 +66,7 @@ def _choice(
         case "llm":
             return "repair the LLM gateway first", f"{who} because LLM requests fail.", Status.CRITICAL
         case "resources":
-            killed = figures_of(findings, "agents.side_by_side").get("oom_killed") or figures_of(
-                findings, "causes.resources"
-            ).get("oom_killed")
+            killed = _killed(findings)
             return (f"raise the {'memory' if killed else 'CPU'} limit of {culprit}",
                     f"{who}: {culprit} {'was killed for exceeding its memory limit' if killed else 'is held back by its CPU limit'}.", Status.CRITICAL)  # fmt: skip
         case "crash":
@@ -77,6 +76,15 @@ def _choice(
                 Status.CRITICAL,
             )
     return f"restart {affected[0]}", f"{who}; none of the four common causes is known to be the reason.", Status.WARNING
+
+
+def _killed(findings: Mapping[str, Finding]) -> str:
+    """The agents that were killed for memory; empty for none."""
+    return str(
+        figures_of(findings, "agents.side_by_side").get("oom_killed")
+        or figures_of(findings, "causes.resources").get("oom_killed")
+        or ""
+    )
 
 
 def _reasons(findings: Mapping[str, Finding], cause: tuple[str, str]) -> Iterator[str]:
@@ -104,7 +112,8 @@ def _actions(
 ) -> Iterator[Action]:
     kind, culprit = cause if affected else ("", "")
     rolled = str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
-    yield from repair(kind, culprit, rolled, namespace)
+    resource = "memory" if _killed(findings) else "cpu"
+    yield from repair(kind, culprit, rolled, namespace, known_limits(findings), resource)
     for deployment in list(affected)[:3]:
         if deployment in rolled and kind in ("crash", "resources"):
             yield Action(f"Take the last rollout of {deployment} back", kubectl(namespace, "rollout", "undo", f"deployment/{deployment}"),

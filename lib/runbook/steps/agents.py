@@ -45,6 +45,11 @@ RUNNING = frozenset({"RUNNING", "ACTIVE"})
 
 HEARTBEAT_STALE_SECONDS = 120
 _SIGNAL_GAPS = 3
+_SILENT_SECONDS = 300
+"""An agent is not called silent before this, however often it usually signals."""
+_HABIT_GAPS = 5
+_HABIT_SECONDS = 900
+"""What takes the place of a p95 gap where fewer than `_HABIT_GAPS` gaps are known."""
 
 
 def status(database: Database, window: Window) -> Finding:
@@ -164,36 +169,53 @@ def online(metrics: Metrics, window: Window) -> Finding:
 
 
 def signals(database: Database, window: Window) -> Finding:
-    """Signals: how many each agent made over the window, and who fell silent against its own habit."""
+    """Signals: how many each agent made over the window, and who fell silent against its own habit before the alert."""
     width = max(300, math.ceil(window.seconds / 40 / 300) * 300)
     frame = database.ask("agents/signals", start=window.start, as_of=window.as_of, seconds=width).frame
     if frame.empty:
         return Finding("agents.signals", Status.WARNING, "No agent made a signal in the window",
                        "agent_signals has no row in the window: no decision rests on anything.", {"count": 0, "silent": "all"})  # fmt: skip
-    last = frame.groupby("agent_name")["last"].max()
     # The habit is measured before the alert: afterwards an agent may be down.
-    usual = frame[frame["last"] < pd.Timestamp(window.starts_at)].groupby("agent_name")["bucket"].nunique()
-    buckets = max((window.starts_at - window.start).total_seconds() / width, 1.0)
-    rows = []
-    for name in last.index:
-        gap = width * buckets / max(int(usual.get(name, 0)), 1)
-        age = age_seconds(last[name], window)
-        rows.append({"agent": str(name), "signals": int(frame.loc[frame["agent_name"] == name, "signals"].sum()), "last signal": last[name], "age": age,
-                     "usual gap": gap, "silent": "yes" if age > max(_SIGNAL_GAPS * gap, 900) else "no"})  # fmt: skip
-    table = pd.DataFrame(rows).sort_values("age", ascending=False, ignore_index=True)
-    silent = [str(one) for one in table.loc[table["silent"] == "yes", "agent"]]
+    habits = database.ask("agents/gaps", since=window.start - timedelta(days=1), before=window.starts_at).frame
+    table = signal_habits(frame, habits, window)
+    silent = [str(one) for one in table.loc[table["state"] == "silent", "agent"]]
+    quiet = [f"{row['agent']} ({duration(row['age'])}, p95 {duration(row['p95 gap'])})" for row in table[table["state"] == "quiet"].to_dict("records")]  # fmt: skip
     grid = frame.pivot_table(index="agent_name", columns="bucket", values="signals", aggfunc="sum")
     full = pd.date_range(frame["bucket"].min(), pd.Timestamp(window.as_of), freq=f"{width}s")
     grid = grid.reindex(columns=full).fillna(0.0)
     return Finding(
         "agents.signals",
-        Status.CRITICAL if len(silent) == len(table) else Status.WARNING if silent else Status.OK,
-        f"{len(silent)} of {len(table)} agents fell silent: {names(silent)}" if silent else f"All {len(table)} agents that make signals do so as usual",
-        f"The longest without a signal: {table['agent'].iloc[0]}, {duration(table['age'].iloc[0])}. Silent: {_SIGNAL_GAPS} times its usual gap, and over 15 minutes.",
-        {"silent": ", ".join(silent), "count": int(frame["signals"].sum()), "last_at": last.max()},
-        (Table("Signals by agent, the longest silent first", table, {"signals": "", "last signal": "time", "age": "s", "usual gap": "s"}),),
+        Status.CRITICAL if len(silent) == len(table) else Status.WARNING if silent or quiet else Status.OK,
+        (f"{len(silent)} of {len(table)} agents fell silent: {names(silent)}" if silent
+         else f"No agent of {len(table)} is silent, but {'one is' if len(quiet) == 1 else f'{len(quiet)} are'} quiet for longer than usual: {names(quiet)}" if quiet
+         else f"All {len(table)} agents that make signals do so as usual"),
+        f"The longest without a signal: {table['agent'].iloc[0]}, {duration(table['age'].iloc[0])}. "
+        + (f"Quiet for longer than 95 % of their gaps: {names(quiet)}. " if silent and quiet else "")
+        + f"Silent: over {_SIGNAL_GAPS} times the gap that 95 % of its gaps before the alert stayed within, and over {duration(_SILENT_SECONDS)}.",
+        {"silent": ", ".join(silent), "quiet": ", ".join(map(str, table.loc[table["state"] == "quiet", "agent"])), "count": int(frame["signals"].sum()), "last_at": table["last signal"].max()},
+        (Table("Signals by agent, the longest without one first", table, {"signals": "", "last signal": "time", "age": "s", "median gap": "s", "p95 gap": "s"}),),
         series={"grid": grid},
     )  # fmt: skip
+
+
+def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """One row an agent, the longest without a signal first: its signals of the window (`made`) against its `habits`.
+
+    `state` is "silent", "quiet" (longer than 95 % of its gaps) or "as usual". Agents with a habit and no signal in the window count.
+    """
+    usual = {str(row["agent_name"]): row for row in habits.to_dict("records")}
+    last = {**{name: row["last"] for name, row in usual.items()}, **made.groupby("agent_name")["last"].max().to_dict()}
+    counts = made.groupby("agent_name")["signals"].sum()
+    rows = []
+    for name in sorted(last, key=str):
+        habit = usual.get(str(name), {})
+        known = number(habit.get("gaps")) >= _HABIT_GAPS
+        median, p95 = (number(habit.get(f"{one}_seconds")) if known else math.nan for one in ("median", "p95"))
+        age, limit = age_seconds(last[name], window), p95 if known else _HABIT_SECONDS
+        state = "silent" if age > max(_SIGNAL_GAPS * limit, _SILENT_SECONDS) else "quiet" if age > limit else "as usual"
+        rows.append({"agent": str(name), "state": state, "signals": int(counts.get(name, 0)), "last signal": last[name],
+                     "age": age, "median gap": median, "p95 gap": p95})  # fmt: skip
+    return pd.DataFrame(rows).sort_values("age", ascending=False, ignore_index=True)
 
 
 def logs(side: Finding, cluster: Cluster, window: Window) -> Finding:
@@ -220,7 +242,11 @@ def words_before_restart(name: str, app: str, cluster: Cluster, window: Window) 
     if frame.empty:
         return Finding(name, Status.UNKNOWN, f"Last words: the previous container of {app} left no log", "It may have been cleaned up with its node.")  # fmt: skip
     bad = frame[frame["level"].isin(["panic", "fatal", "error"])]
-    line = bad.iloc[-1] if len(bad) else frame.iloc[-1]
+    warned = frame[frame["level"].isin(["warn", "warning"])]
+    if bad.empty and warned.empty:
+        return Finding(name, Status.OK, f"Before its restart {app} logged neither an error nor a warning",
+                       f"Its last line: {' '.join(str(frame['message'].iloc[-1]).split())[:160]}. It was killed, or it ended by itself.", {"words": "", "app": app, "panics": 0})  # fmt: skip
+    line = (bad if len(bad) else warned).iloc[-1]
     fields = line["fields"] if isinstance(line["fields"], Mapping) else {}
     reason = str(fields.get("error", fields.get("err", "")))
     words = " ".join(
@@ -254,9 +280,9 @@ def recovery(window: Window, status: Finding, signals: Finding, online: Finding,
         "pods": (side, "affected"),
     }
     open_ends = [
-        f"{name}: {found.figures[key]}"
+        f"{name}: {found.figures.get(key) or found.figures['quiet']}"
         for name, (found, key) in parts.items()
-        if found.is_known and found.figures.get(key)
+        if found.is_known and (found.figures.get(key) or found.figures.get("quiet"))
     ]
     unknown = [name for name, (found, _) in parts.items() if not found.is_known]
     frame = side.tables[0].frame if side.tables else pd.DataFrame()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pandas as pd
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Table, Verdict
-from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
+from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, STATEMENT_LENGTH, THROTTLED, ratio_of, split
 from runbook.steps.fleet import deployment_of, workload_of
 from runbook.steps.platform import names
+from runbook.steps.quotas import known_limits, raise_limit
 from runbook.steps.values import number
 from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 from runbook.tables import amount, moment
@@ -33,6 +35,8 @@ def cause(seen: Finding, split_up: Finding, throttled: Finding, window: Window) 
     cpu = _cpu_candidate(slow, fast, throttled, yardstick, window)
     rows.append(cpu)
     table = pd.DataFrame(rows)
+    # Parts overlap and are measured apart from the whole, so their sum may exceed it; nothing explains more than all.
+    table["explains"] = pd.to_numeric(table["explains"]).clip(upper=1.0)
     kind, why = _chosen(rows, slow, fast, known_cpu=throttled.is_known)
     if not slow:
         kind, title = "none", "No agent is over the threshold, so there is no bottleneck to name"
@@ -49,9 +53,9 @@ def cause(seen: Finding, split_up: Finding, throttled: Finding, window: Window) 
         title,
         why + (" " + " ".join(_acquitted(row) for row in innocent) if slow and innocent else ""),
         {"kind": kind, "innocent": ", ".join(str(row["part"]) for row in innocent), "added_ms": added, "slow": ", ".join(slow),
-         "explained": next((row["explains"] for row in rows if row["part"] == kind), None),
+         "explained": next((min(number(row["explains"]), 1.0) for row in rows if row["part"] == kind), None),
          "together": next((row["moves with agents"] for row in rows if row["part"] == kind), None)},
-        (Table("Which part moved with the slow agents (1: in step, 0: unrelated); explains: share of the added time", table.drop(columns=["looks slow", "all", "apart"]),
+        (Table("Which part moved with the slow agents (1: in step, 0: unrelated); explains: share of the added time, at most all of it", table.drop(columns=["looks slow", "all", "apart"]),
                {"ratio": "ratio", "moves with agents": "ratio", "explains": "%"}),),
     )  # fmt: skip
 
@@ -60,14 +64,23 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
     """The decision of AgentHighLatency: what to speed up, LLM, MCP tools, database or CPU, and why."""
     seen, cause = figures_of(findings, "latency.agents"), figures_of(findings, "bottleneck.cause")
     log, change = figures_of(findings, "latency.slow_log"), figures_of(findings, "platform.config_changes")
-    rolled = figures_of(findings, "platform.rollouts")
+    rolled, counted = figures_of(findings, "platform.rollouts"), figures_of(findings, "latency.slow_queries")
     status, decision, summary = _choice(seen, cause, log)
     return Verdict(
         decision,
         summary,
         status,
         (*_reasons(findings, seen, cause, change, rolled), *unknown_reasons(findings)),
-        tuple(_actions(cause, log, rolled, alert, namespace)),
+        tuple(
+            _actions(
+                cause,
+                str(log.get("statement") or counted.get("statement") or ""),
+                rolled,
+                known_limits(findings),
+                alert,
+                namespace,
+            )
+        ),
         _checklist(findings),
     )
 
@@ -122,21 +135,25 @@ def _reasons(
 
 
 def _actions(
-    cause: Mapping[str, Any], log: Mapping[str, Any], rolled: Mapping[str, Any], alert: Alert, namespace: str
+    cause: Mapping[str, Any],
+    statement: str,
+    rolled: Mapping[str, Any],
+    limits: Mapping[str, Mapping[str, Any]],
+    alert: Alert,
+    namespace: str,
 ) -> Iterator[Action]:
     slow = [deployment_of(one) for one in str(cause.get("slow", "")).split(", ") if one]
     match cause.get("kind"):
         case "CPU":
             for deployment in slow[:4]:
-                yield Action(f"Raise the CPU limit of {deployment}", kubectl(namespace, "set", "resources", f"deployment/{deployment}", "--limits=cpu=1"),
-                             "Its own limit holds it back; this rolls the pod out anew.", changes=True)  # fmt: skip
+                yield from raise_limit(deployment, "cpu", limits, namespace, "Its own limit holds it back.")
                 if deployment in str(rolled.get("rolled_out", "")).split(", "):
                     yield Action(f"Or take the last rollout of {deployment} back", kubectl(namespace, "rollout", "undo", f"deployment/{deployment}"),
                                  "It was rolled out in the window.", changes=True)  # fmt: skip
         case "database":
-            if statement := _explainable(str(log.get("statement", ""))):
-                yield Action("Look at the plan of the slow query", _psql(namespace, f"EXPLAIN (COSTS, VERBOSE) {statement};"),
-                             "A sequential scan over a large table wants an index. Put values in the place of ?.")  # fmt: skip
+            if plain := _explainable(statement):
+                yield Action("Look at the plan of the slow query", _psql(namespace, f"EXPLAIN (GENERIC_PLAN, VERBOSE) {plain};"),
+                             "A sequential scan over a large table wants an index. The plan holds for any values ($1, $2); PostgreSQL 16 or newer.")  # fmt: skip
             yield Action("See what runs and what waits", _psql(namespace, "SELECT pid, now() - query_start AS age, wait_event_type, left(query, 120) FROM pg_stat_activity WHERE state <> 'idle' ORDER BY 2 DESC;"))  # fmt: skip
             yield Action(
                 "Refresh the planner's statistics",
@@ -297,9 +314,20 @@ def _psql(namespace: str, statement: str) -> str:
 
 
 def _explainable(statement: str) -> str:
-    """`statement` if it is one plain SELECT that may stand behind EXPLAIN in a command to copy; else empty.
+    """`statement` with $n for values if it is one plain SELECT that may stand behind EXPLAIN in a command to copy; else empty.
 
-    It comes from a log, so whatever could end the statement or reach psql's own commands rules it out.
+    It comes from a log, so whatever could end the statement or reach psql's own commands rules it out. One that was cut
+    off, or in which ? is an operator, would be a syntax error.
     """
-    plain = statement.isprintable() and not re.search(r";|--|/\*|\\|\$", statement)
-    return statement if plain and re.match(r"select\s", statement, re.IGNORECASE) else ""
+    line = statement
+    if (
+        not line.isprintable()
+        or re.search(r";|--|/\*|\\|\$(?!\d)|\?\s*[?|&]", line)
+        or len(line) >= STATEMENT_LENGTH
+        or not re.match(r"select\s", line, re.IGNORECASE)
+    ):
+        return ""
+    used = count(max(map(int, re.findall(r"\$(\d+)", line)), default=0) + 1)
+    # A typed literal (interval '5 min') is no place for a parameter; a cast of one is.
+    typed = re.compile(r"(?:\b(interval|date|timestamptz|timestamp|time)\s+)?\?", re.IGNORECASE)
+    return typed.sub(lambda found: f"${next(used)}" + (f"::{found[1]}" if found[1] else ""), line)

@@ -19,6 +19,7 @@ from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, quote, quote_pattern, selector
 from runbook.steps.fleet import MCP_SERVERS, workload_of
 from runbook.steps.platform import names
+from runbook.steps.quotas import raise_limit
 from runbook.steps.values import number
 from runbook.steps.verdicts import figures_of, kubectl
 from runbook.tables import amount
@@ -160,8 +161,18 @@ def cause_of(findings: Mapping[str, Finding]) -> tuple[str, str]:
     return "", ""
 
 
-def repair(kind: str, culprit: str, rolled: Sequence[str], namespace: str) -> Iterator[Action]:
-    """The commands that look into and repair what agents or the orchestrator depend on."""
+def repair(
+    kind: str,
+    culprit: str,
+    rolled: Sequence[str],
+    namespace: str,
+    limits: Mapping[str, Mapping[str, Any]],
+    resource: str = "memory",
+) -> Iterator[Action]:
+    """The commands that look into and repair what agents or the orchestrator depend on.
+
+    `limits` are those of known_limits; `resource` ("memory" or "cpu") is the one that ran out, where one did.
+    """
     match kind:
         case "mcp":
             if culprit == UNNAMED:
@@ -198,8 +209,8 @@ def repair(kind: str, culprit: str, rolled: Sequence[str], namespace: str) -> It
             )
         case "resources":
             for deployment in [one for one in culprit.split(", ") if one][:3]:
-                yield Action(f"Raise the limits of {deployment}", kubectl(namespace, "set", "resources", f"deployment/{deployment}", "--limits=cpu=1,memory=1Gi"),
-                             "Twice the platform's usual limits (500m, 512Mi); look for the reason of the growth as well.", changes=True)  # fmt: skip
+                note = "Look for the reason of the growth as well." if resource == "memory" else ""
+                yield from raise_limit(deployment, resource, limits, namespace, note)
 
 
 def said(body: str) -> str:

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.errors import QueryFailed
+from runbook.errors import QueryFailed, SourceError
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, selector
 from runbook.steps.bottleneck import cause, decide
-from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
+from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, STATEMENT_LENGTH, THROTTLED, ratio_of, split
 from runbook.steps.fleet import workload_of
 from runbook.steps.platform import names
+from runbook.steps.quotas import limits_of
 from runbook.steps.values import number, text
 from runbook.tables import amount, moment
 
@@ -195,7 +196,7 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
         "A throttled pod waits although the node may be idle: its own CPU limit holds it back. It then measures everything it calls as slower, too."
         if len(hit)
         else "",
-        {"throttled": ", ".join(hit["deployment"]), "highest": number(worst["throttled now"]), "highest_before": number(worst["throttled before"]),
+        {"throttled": ", ".join(hit["deployment"]), "limits": _limits(cluster) if len(hit) else {}, "highest": number(worst["throttled now"]), "highest_before": number(worst["throttled before"]),
          "now": dict(zip(upwards["deployment"], upwards["throttled now"], strict=True)),
          "before": dict(zip(upwards["deployment"], upwards["throttled before"], strict=True))},
         (Table("Share of CPU periods throttled", table.head(12), {"throttled before": "%", "throttled now": "%"}),),
@@ -231,8 +232,11 @@ def models(database: Database, window: Window) -> Finding:
     )  # fmt: skip
 
 
-def slow_queries(database: Database, window: Window) -> Finding:
-    """Slow queries: the slowest statements by pg_stat_statements, or how to switch it on; and what runs now."""
+def slow_queries(database: Database, window: Window, logged: Finding | None = None) -> Finding:
+    """Slow queries: the slowest statements by pg_stat_statements, or how to switch it on; and what runs now.
+
+    `logged` is slow_log's finding: where postgres logged slow statements, statistics without any do not acquit it.
+    """
     running = database.ask("latency/running").frame
     statements = _statements(database)
     longest = number(running["seconds"].iloc[0]) if len(running) else 0.0
@@ -255,19 +259,29 @@ def slow_queries(database: Database, window: Window) -> Finding:
         return Finding(
             "latency.slow_queries", Status.WARNING, f"pg_stat_statements is off, so past slow queries are not counted; {now} now",
             "To switch it on: set shared_preload_libraries = 'pg_stat_statements' in postgresql.conf (or -c in the deployment's arguments), restart postgres, "
-            "then CREATE EXTENSION pg_stat_statements; in the database cryptofunk. Until then the slow query log below is what there is.",
+            "then CREATE EXTENSION pg_stat_statements; in the database cryptofunk. Until then the slow query log is what there is.",
             {**figures, "available": False}, tuple(shown),
         )  # fmt: skip
-    table = Table("Slowest statements since the statistics were reset, by mean time", statements,
+    counted = statements["counted_since"].iloc[0] if len(statements) else None
+    since = (
+        f" since {moment(counted)}, when the statistics were reset"
+        if counted is not None and not pd.isna(counted)
+        else ""
+    )
+    late = bool(since) and counted > pd.Timestamp(window.starts_at)
+    in_log = int(logged.figures.get("count", 0)) if logged is not None and logged.is_known else 0
+    table = Table(f"Slowest statements by mean time, counted{since or ' since the statistics were reset'}", statements.drop(columns="counted_since"),
                   {"calls": "", "mean_ms": "ms", "max_ms": "ms", "share_of_time": "%"})  # fmt: skip
     slow = statements[(statements["mean_ms"] >= 100) & (statements["calls"] >= 2)]
     top = slow.iloc[0] if len(slow) else None
     return Finding(
         "latency.slow_queries",
-        Status.WARNING if top is not None or len(running) else Status.OK,
-        f"{len(slow) or 'No'} {'statements take' if len(slow) > 1 else 'statement takes'} over 100 ms on average; {now}",
-        f"The slowest: {amount(top['mean_ms'], 'ms')} on average in {amount(top['calls'])} calls: {str(top['query'])[:200]}" if top is not None else "",
-        {**figures, "available": True, "slow": len(slow), "statement": str(top["query"])[:300] if top is not None else "", "mean_ms": number(top["mean_ms"]) if top is not None else None},
+        Status.WARNING if top is not None or len(running) or in_log or late else Status.OK,
+        f"{len(slow) or 'No'} {'statements take' if len(slow) > 1 else 'statement takes'} over 100 ms on average{since}; {now}",
+        f"The slowest: {amount(top['mean_ms'], 'ms')} on average in {amount(top['calls'])} calls: {str(top['query'])[:200]}" if top is not None
+        else f"{'They count only from after the alert began' if late else 'An average hides single slow runs'}, and postgres' log has {in_log} slow statements: believe the log." if in_log
+        else "They count only from after the alert began, so they do not show how it was then." if late else "",
+        {**figures, "available": True, "slow": len(slow), "counted_since": counted, "statement": str(top["query"]) if top is not None else "", "mean_ms": number(top["mean_ms"]) if top is not None else None},
         (table, *shown),
     )  # fmt: skip
 
@@ -349,6 +363,14 @@ def _statements(database: Database) -> pd.DataFrame | None:
         raise
 
 
+def _limits(cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """The limits by deployment; empty where the cluster does not tell: throttling is known without them."""
+    try:
+        return limits_of(cluster.pods().frame)
+    except SourceError:
+        return {}
+
+
 def _labelled(expression: str, **labels: str) -> str:
     for name, value in labels.items():
         expression = f'label_replace({expression}, "{name}", "{value}", "", "")'
@@ -357,4 +379,4 @@ def _labelled(expression: str, **labels: str) -> str:
 
 def _shape(statement: str) -> str:
     """`statement` on one line with its literals as ?, so that repetitions group."""
-    return re.sub(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b", "?", " ".join(statement.split()))[:400]
+    return re.sub(r"'(?:[^']|'')*'|(?<!\$)\b\d+(?:\.\d+)?\b", "?", " ".join(statement.split()))[:STATEMENT_LENGTH]

@@ -26,6 +26,7 @@ from runbook.steps.dependencies import (
     pool,
     redis,
 )
+from runbook.steps.quotas import limits_of
 from runbook.tables import moment
 
 # Notebooks find what trading depends on here too.
@@ -225,6 +226,7 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
         ("; ".join(reasons[:6]) + ".") if reasons else "",
         {
             "total": len(frame),
+            "limits": limits_of(frame),
             "not_ready": ", ".join(_apps(down)),
             "restarted": ", ".join(_apps(ended)),
             "oom_killed": ", ".join(_apps(killed)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.leaks import at_the_rise, heap_profile, leak_or_burst
+from runbook.steps.quotas import next_limit, patch_body, quantity_text
 from runbook.steps.usage import (
     THRESHOLD,
     affected,
@@ -34,17 +34,14 @@ __all__ = [
     "history",
     "leak_or_burst",
     "limits",
+    "next_limit",
     "oom_history",
     "proposal",
+    "quantity_text",
     "throttling",
     "top_pods",
     "usage",
 ]
-
-_TARGET = 0.7
-_MEBI = 1024 * 1024
-# Steps between which a limit is chosen: a power of two, and half as much again.
-_LADDER = tuple(step * 2**power for power in range(16) for step in (1.0, 1.5))
 
 
 def proposal(subject: Finding, past: Finding, shape: Finding) -> Finding:
@@ -74,31 +71,6 @@ def proposal(subject: Finding, past: Finding, shape: Finding) -> Finding:
             "lasts_seconds": lasts if math.isfinite(lasts) else None,
         },
     )
-
-
-def next_limit(peak: float, kind: str) -> float:
-    """The smallest limit of a power of two (or 1.5 of one) MiB or 125 millicores that `peak` fills to 70 % at most."""
-    unit = _MEBI if kind == "memory" else 0.125
-    return float(next((unit * step for step in _LADDER if unit * step * _TARGET >= peak), unit * _LADDER[-1]))
-
-
-def quantity_text(value: float, kind: str) -> str:
-    """`value` as a Kubernetes quantity: 768Mi, 2Gi, 750m, 2."""
-    if not math.isfinite(value):
-        return ""
-    if kind == "memory":
-        mebi = math.ceil(value / _MEBI)
-        return f"{mebi // 1024}Gi" if mebi % 1024 == 0 else f"{mebi}Mi"
-    milli = math.ceil(round(value * 1000, 6))
-    return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
-
-
-def patch_body(container: str, kind: str, text: str) -> str:
-    """The strategic merge patch that sets one limit of one container, as compact JSON."""
-    body = {
-        "spec": {"template": {"spec": {"containers": [{"name": container, "resources": {"limits": {kind: text}}}]}}}
-    }
-    return json.dumps(body, separators=(",", ":"))
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryptofunk") -> Verdict:

@@ -8,6 +8,7 @@ from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.causes import cause_of, repair
 from runbook.steps.fleet import MCP_SERVERS
+from runbook.steps.quotas import known_limits, raise_limit
 from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
 from runbook.tables import moment
 
@@ -138,7 +139,7 @@ def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
 def _actions(
     kind: str, culprit: str, findings: Mapping[str, Finding], alert: Alert, namespace: str
 ) -> Iterator[Action]:
-    restart = figures_of(findings, "positions.restart_safety")
+    restart, limits = figures_of(findings, "positions.restart_safety"), known_limits(findings)
     rolled = str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
     unsafe = "" if not restart or restart["safe"] else f" Not before this is settled: {restart['reasons']}."
     killed = str(figures_of(findings, "platform.pods.mcp-server").get("oom_killed", ""))
@@ -150,12 +151,13 @@ def _actions(
             if culprit == "postgres"
             else "llm"
         )
-        yield from repair(blamed, culprit, rolled, namespace)
+        yield from repair(blamed, culprit, rolled, namespace, limits)
         if killed:
-            yield from repair("resources", killed, rolled, namespace)
+            yield from repair("resources", killed, rolled, namespace, limits)
     if kind == "resources":
-        yield Action("Raise the memory limit of the orchestrator", kubectl(namespace, "set", "resources", "deployment/orchestrator", "--limits=cpu=1,memory=4Gi"),
-                     "Twice the platform's usual 2Gi; look for the reason of the growth as well.", changes=True)  # fmt: skip
+        yield from raise_limit(
+            "orchestrator", "memory", limits, namespace, "Look for the reason of the growth as well."
+        )
     if kind == "crashed" and "orchestrator" in rolled:
         yield Action("Take the last rollout of the orchestrator back", kubectl(namespace, "rollout", "undo", "deployment/orchestrator"),
                      f"It crashes since then.{unsafe}", changes=True)  # fmt: skip

@@ -174,7 +174,7 @@ def limits(subject: Finding, cluster: Cluster) -> Finding:
     bare = [kind for kind in ("memory", "cpu") if math.isnan(row[f"{kind}_limit"])]
     table = pd.DataFrame({"resource": ["memory (MiB)", "CPU (cores)"],
                           "request": [row["memory_request"] / _MEBI, row["cpu_request"]], "limit": [row["memory_limit"] / _MEBI, row["cpu_limit"]]})  # fmt: skip
-    title = f"{row['container']}: memory {amount(row['memory_request'], 'bytes')} requested, {amount(row['memory_limit'], 'bytes')} at most; CPU {amount(row['cpu_request'])} and {amount(row['cpu_limit'])} cores"
+    title = f"{row['container']}: memory {amount(row['memory_request'], 'bytes')} requested, {amount(row['memory_limit'], 'bytes')} at most; CPU {amount(row['cpu_request'], 'cores')} and {amount(row['cpu_limit'], 'cores')}"
     return Finding(
         "usage.limits",
         Status.WARNING if bare else Status.OK,
