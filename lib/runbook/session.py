@@ -243,9 +243,11 @@ class Runbook:
         if verdict.status is not Status.OK or (self.findings and not unknown):
             return verdict
         reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
+        silent = len(unknown) == len(self.findings)
+        fine = f"Not fully known; what answered is fine: {verdict.summary.removeprefix('Healthy: ')}"
         return Verdict(
             "investigate further",
-            f"Not fully known: {verdict.summary}",
+            "Not known: none of the checks has an answer." if silent else fine,
             Status.UNKNOWN,
             (reason, *verdict.reasons),
             verdict.actions,

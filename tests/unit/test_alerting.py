@@ -101,6 +101,7 @@ def evaluated(rows: pd.DataFrame, severity: str = "warning", **labels: str) -> F
 def test_a_condition_that_holds_says_since_when() -> None:
     found = evaluated(frame([0.9] * 20 + [0.1] * 10))
     assert (found.status, found.figures["since"]) == (Status.WARNING, MOMENT - timedelta(minutes=1))
+    assert found.title == "The alert's condition holds: it is 0.1, under 0.5, since 14:01 UTC"
 
 
 def test_a_critical_alert_that_holds_is_critical() -> None:
@@ -110,6 +111,7 @@ def test_a_critical_alert_that_holds_is_critical() -> None:
 def test_a_condition_that_no_longer_holds_is_ok() -> None:
     found = evaluated(frame([0.1, 0.9]))
     assert (found.status, found.figures["holds"]) == (Status.OK, False)
+    assert found.title == "The alert's condition does not hold: it is 0.9, not under 0.5"
 
 
 @pytest.mark.parametrize("rows", [frame([]), frame([float("nan")]), frame([0.9, 0.9], end_minute=-30)])

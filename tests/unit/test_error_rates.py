@@ -171,3 +171,48 @@ def test_errors_without_a_component_label_are_counted() -> None:
     frame = pd.DataFrame({"time": times, "value": [0.0] * 290 + [30.0] * 18, "what": "component"})
     result = error_rates.components(Answers(frame), WINDOW)  # type: ignore[arg-type]
     assert result.figures["risen"] == "(none)"
+
+
+def failing_line(message: str, **fields: str) -> dict[str, Any]:
+    return {**line(2, message), "fields": fields}
+
+
+def test_stores_orders_and_messages_that_failed_in_the_log_are_counted() -> None:
+    lines = [
+        failing_line("Failed to store decision", error="no connection"),
+        failing_line("Failed to store decision", error="no connection"),
+        failing_line("MCP tool call timed out", tool="place_order"),
+        failing_line("MCP tool call timed out", tool="get_ticker"),
+        failing_line("Failed to publish", subject="signals.BTCUSDT"),
+        {**line(-200, "Failed to store decision")},
+        {**line(2, "Decision stored", "info")},
+    ]
+    figures = error_rates.logs(Answers(frame_of(lines)), WINDOW, app="api").figures  # type: ignore[arg-type]
+    assert [figures[name] for name in ("stores_failed", "orders_failed", "publishes_failed")] == [2, 1, 1]
+
+
+def test_trading_is_possibly_affected_where_the_logs_tell_of_failed_stores_and_orders() -> None:
+    flow = found("dependencies.flow", stopped="", refused=0)
+    logs = found("error_rates.logs.orchestrator", Status.WARNING, rose=1, stores_failed=34, orders_failed=12)
+    summary = decide(API, POOL, flow, logs).summary
+    assert "possibly affected: the logs tell of 34 failed stores and 12 orders that failed or timed out" in summary
+    assert "trading is not affected so far" in decide(API, POOL, flow).summary
+
+
+def test_a_store_killed_for_memory_gets_more_memory_instead_of_a_restart() -> None:
+    limits = {"nats": {"container": "nats", "memory": 256 * 1024 * 1024, "cpu": 0.5}}
+    killed = found(
+        "platform.pods", Status.CRITICAL, not_ready="nats", oom_killed="nats", last_exit_at=None, limits=limits
+    )
+    changes = [one for one in decide(API, killed).actions if one.changes and "nats" in one.title]
+    assert [one.title for one in changes] == ["Raise the memory limit of nats from 256Mi to 384Mi"]
+    assert '"memory":"384Mi"' in changes[0].command
+    crashed = found("platform.pods", Status.CRITICAL, not_ready="nats", oom_killed="", last_exit_at=None, limits=limits)
+    assert "Restart nats" in [one.title for one in decide(API, crashed).actions]
+
+
+def test_what_the_alert_names_comes_after_what_weighs_more() -> None:
+    parts = found("error_rates.components", risen="", rates={"api": 0.1})
+    verdict = error_rates.decide({one.id: one for one in (API, POOL, parts)}, ALERT, WINDOW, component="api")
+    assert verdict.reasons[-1].startswith("The alert names component api, 0.1 errors a minute")
+    assert verdict.reasons[0].startswith("10 of 10 connections in use")

@@ -72,7 +72,7 @@ def buggy() -> Finding:
 
 
 def healthy(findings: dict[str, Finding]) -> Verdict:
-    return Verdict("continue", "Healthy.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),))
+    return Verdict("continue", "Healthy: no drawdown.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),))
 
 
 def test_it_introduces_itself(shown: Shown, book: Runbook) -> None:
@@ -158,7 +158,7 @@ def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
     book.check(refused)
     outcome = book.conclude(healthy)
     assert outcome.verdict.status is Status.UNKNOWN
-    assert outcome.verdict.summary == "Not fully known: Healthy."
+    assert outcome.verdict.summary == "Not fully known; what answered is fine: no drawdown."
     assert "1 of 2 checks have no answer" in outcome.verdict.reasons[0]
     assert outcome.is_degraded
     last = of(shown, OUTCOME_MIME)[-1]
@@ -167,7 +167,8 @@ def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
 
 
 def test_nothing_checked_is_not_healthy(book: Runbook) -> None:
-    assert book.conclude(healthy).verdict.status is Status.UNKNOWN
+    verdict = book.conclude(healthy).verdict
+    assert (verdict.status, verdict.summary) == (Status.UNKNOWN, "Not known: none of the checks has an answer.")
 
 
 def test_next_actions_are_shown_as_commands(shown: Shown, book: Runbook) -> None:

@@ -114,7 +114,6 @@ POOL_EXHAUSTED = Incident(
     ),
     overrides=(
         Override("cryptofunk_database_connections_active", 10.0, start_minute=-19, ramp_minutes=7),
-        Override("cryptofunk_database_connections_idle", 0.0, start_minute=-19, ramp_minutes=7),
         Override("cryptofunk_database_query_duration_ms", 640.0, start_minute=-16, ramp_minutes=6),
         *(Override(_API, per_minute * 0.22, labels={"method": method, "path": path, "status_code": "500"}, start_minute=-11, ramp_minutes=2)
           for method, path, per_minute in _API_PATHS),
@@ -123,7 +122,7 @@ POOL_EXHAUSTED = Incident(
         Override("cryptofunk_api_request_duration_ms", scale=22, start_minute=-12, ramp_minutes=4),
         Override("cryptofunk_errors_total", 14.0, labels={"component": "database"}, start_minute=-11, ramp_minutes=2),
         Override("cryptofunk_errors_total", 6.0, labels={"component": "mcp", "type": "timeout"}, start_minute=-10),
-        Override("cryptofunk_exchange_api_errors_total", 0.6, labels={"error_type": "timeout"}, start_minute=-10),
+        Override("cryptofunk_exchange_api_errors_total", 2.4, labels={"error_type": "timeout"}, start_minute=-10),
         Override("health_check_status", 0.5, labels={"component": "database"}, start_minute=-11),
         Override("health_check_latency_ms", 4_900.0, labels={"component": "database"}, start_minute=-11),
         *_failing("database", -11, 22.0, 120.0),
@@ -145,7 +144,7 @@ POOL_EXHAUSTED = Incident(
     ),
     also_firing=(
         _also("DatabaseErrors", 1, "critical", "database", 'rate(cryptofunk_errors_total{component="database"}[5m]) > 0.1'),
-        _also("HighExchangeAPIErrors", 3, "warning", "exchange", "rate(cryptofunk_exchange_api_errors_total[5m]) > 0.005", exchange="binance"),
+        _also("HighExchangeAPIErrors", 3, "warning", "exchange", "rate(cryptofunk_exchange_api_errors_total[5m]) > 0.01", exchange="binance"),
     ),
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import chain
 
@@ -19,6 +20,7 @@ from runbook.demo.simulation import Simulation
 from runbook.demo.workloads import MEBI, WORKLOADS, Workload
 
 NAMESPACE = {"namespace": "cryptofunk"}
+_POOL_SIZE = 10
 _API_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000)
 _TOOL_MS = (10, 50, 100, 250, 500, 1000, 2500)
 _AGENT_MS = (50, 100, 250, 500, 1000, 2500, 5000)
@@ -180,8 +182,12 @@ def _agents(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
 
 
 def _stores(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
-    yield from recorder.gauge("cryptofunk_database_connections_active", 3.2, noise=0.2)
-    yield from recorder.gauge("cryptofunk_database_connections_idle", 6.8, noise=0.1)
+    (active,) = recorder.gauge("cryptofunk_database_connections_active", 3.2, noise=0.2)
+    (idle,) = recorder.gauge("cryptofunk_database_connections_idle", 6.8, noise=0.1)
+    # Connections are whole, and what is not in use is idle: overrides of `active` tell both.
+    used = np.clip(np.round(active.values), 0, _POOL_SIZE)
+    yield replace(active, values=used)
+    yield replace(idle, values=_POOL_SIZE - used)
     for kind, per_minute, typical in (("select", 110.0, 3.1), ("insert", 45.0, 4.4), ("update", 8.0, 3.7)):
         labels = {"query_type": kind}
         yield from recorder.histogram("cryptofunk_database_query_duration_ms", per_minute, typical, _QUERY_MS, labels)

@@ -31,6 +31,7 @@ _EXPRESSION_MAX = 2_000
 _NESTED_MAX = 60
 _FRESH_SECONDS = 600
 _COMPARE = {">": op.gt, ">=": op.ge, "<": op.lt, "<=": op.le, "==": op.eq, "!=": op.ne}
+_COMPARED = {">": "over", ">=": "at or over", "<": "under", "<=": "at or under", "==": "equal to", "!=": "other than"}
 _FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 # Labels that may name something in the cluster, those that name it most narrowly first.
 _LABELS = (
@@ -193,14 +194,14 @@ def evaluated(rule_found: Finding, alert: Alert, metrics: Metrics, window: Windo
     since = _crossed(rows, operator, number)
     shown = dict(series[:6])
     words = (
-        f"{amount(now, 'ratio')}, {'holds' if holds else 'does not hold'} ({operator} {amount(number, 'ratio')})"
+        f"it is {amount(now, 'ratio')}, {'' if holds else 'not '}{_COMPARED.get(operator, operator)} {amount(number, 'ratio')}"
         if number is not None
-        else amount(now, "ratio")
+        else f"it is {amount(now, 'ratio')}"
     )
     return Finding(
         "alerting.evaluated",
         Status.UNKNOWN if not fresh else Status.OK if holds is False else Status.CRITICAL if alert.severity == "critical" else Status.WARNING,
-        (f"The alert's condition measures {words}" if fresh else f"The alert's condition has no sample for {duration((pd.Timestamp(window.as_of) - rows['time'].iloc[-1]).total_seconds())}")
+        (f"The alert's condition {'holds' if holds else 'does not hold'}: {words}" if fresh else f"The alert's condition has no sample for {duration((pd.Timestamp(window.as_of) - rows['time'].iloc[-1]).total_seconds())}")
         + (f", since {since:%H:%M} UTC" if since and holds else ""),
         f"{name or 'One series'}; {len(series)} {'series' if len(series) != 1 else 'series in all'}, the first {len(shown)} are drawn."
         if len(series) > 1 else (f"Series: {name}." if name else ""),
@@ -363,7 +364,7 @@ def _actions(
         yield Action(
             f"See what changed in {deployment}",
             kubectl(namespace, "rollout", "history", f"deployment/{deployment}"),
-            f"{near[0].text[:1].upper()}{near[0].text[1:]}.",
+            f"Just before: {near[0].text}.",
         )
         yield Action(
             f"Roll back {deployment}",

@@ -183,7 +183,7 @@ def _actions(
     deployment = next((one.deployment for one in near if one.deployment), "")
     if service and deployment and decision != "no action, watch":
         yield Action(f"Roll back {deployment}", kubectl(namespace, "rollout", "undo", f"deployment/{deployment}"),
-                     f"{near[0].text[:1].upper()}{near[0].text[1:]}. First read what changed: kubectl rollout history deployment/{deployment}.", changes=True)  # fmt: skip
+                     f"Just before: {near[0].text}. First read what changed: kubectl rollout history deployment/{deployment}.", changes=True)  # fmt: skip
     for app in DEPLOYMENTS.get(service, ()):
         yield Action(
             f"Follow the log of {app}",

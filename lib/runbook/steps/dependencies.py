@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,7 +93,7 @@ def pool(metrics: Metrics, window: Window) -> Finding:
     if not math.isfinite(active.now) and not math.isfinite(idle.now):
         return Finding("dependencies.pool", Status.UNKNOWN, "The connection pool: no current sample of its gauges",
                        "cryptofunk_database_connections_active and _idle have no sample in the last 10 minutes.")  # fmt: skip
-    size = active.now + (idle.now if math.isfinite(idle.now) else 0.0)
+    size = _pool_size(frame, active.now, idle.now)
     exhausted = math.isfinite(idle.now) and idle.now < 0.5 and active.now >= 1
     inverted = part(frame, "idle").assign(value=lambda rows: -rows["value"])
     since = rise(inverted.dropna(subset=["value"]).reset_index(drop=True), -0.5) if exhausted else None
@@ -104,13 +104,21 @@ def pool(metrics: Metrics, window: Window) -> Finding:
         Status.CRITICAL if exhausted else Status.WARNING if full or idle.now <= 1 else Status.OK,
         f"The connection pool is exhausted: {active.now:.0f} of {size:.0f} connections in use, none idle" + (f", since {since:%H:%M} UTC" if since else "")
         if exhausted
-        else f"The connection pool has room: {active.now:.0f} of {size:.0f} connections in use",
+        else f"The connection pool is nearly full: {active.now:.0f} of {size:.0f} connections in use" if idle.now <= 1
+        else f"The connection pool has room: {active.now:.0f} of {size:.0f} connections in use" + (f"; but the fullest volume is {amount(disk, '%')} full" if full else ""),
         f"Usually {amount(round(active.usual, 1))} are in use. Query time p95 {amount(queries.now, 'ms')}, usually {amount(queries.usual, 'ms')}. "
         f"The fullest volume is {amount(disk, '%')} full.",
         {"active": active.now, "idle": idle.now, "size": size, "exhausted": exhausted, "since": since, "usual": active.usual,
          "p95_ms": queries.now, "usual_p95_ms": queries.usual, "disk_share": disk},
         series={"active": part(frame, "active"), "idle": part(frame, "idle")},
     )  # fmt: skip
+
+
+def _pool_size(frame: pd.DataFrame, active: float, idle: float) -> float:
+    """How many connections the pool has: the most that were active or idle at one time, as the two gauges are not read at once."""
+    sums = part(frame, "active").merge(part(frame, "idle"), on="time")
+    both = (sums["value_x"] + sums["value_y"]).dropna()
+    return max(round(float(both.max())) if len(both) else 0.0, _plain(active) + (0.0 if len(both) else _plain(idle)))
 
 
 def redis(metrics: Metrics, window: Window) -> Finding:
@@ -358,7 +366,7 @@ def flow(database: Database, window: Window) -> Finding:
         "dependencies.flow",
         Status.WARNING if words else Status.OK,
         f"{title[0].upper()}{title[1:]}, in the {duration(span)} since {since:%H:%M} UTC" if words
-        else f"Trading goes on: what is written since {since:%H:%M} UTC is as usual; {counts.get('orders', 0)} orders",
+        else f"What is written since {since:%H:%M} UTC is as usual: {_orders(counts.get('orders', 0), expected.get('orders', 0.0))}",
         f"Expected is what the 24 hours before would give in {duration(span)}; fewer counts only where chance gives it less than once in a hundred.",
         {"stopped": ", ".join(stopped), "refused": refused, "orders": counts.get("orders", 0), "orders_expected": expected.get("orders", 0.0), "since": since},
         (Table(f"Rows in the {duration(span)} since {since:%H:%M} UTC", table, {"since": "", "expected": "", "last": "time"}),),
@@ -386,6 +394,11 @@ def _fewer(count: int, expected: float) -> bool:
         term *= expected / k
         total += term
     return total < 0.01
+
+
+def _orders(count: int, expected: float) -> str:
+    """ "3 orders"; of none, how many are usual: none at all is news only where some were to be expected."""
+    return f"{count} order{'' if count == 1 else 's'}" + ("" if count else f", usual {expected:.1f} in that time")
 
 
 def _tells(expected: float) -> bool:
@@ -436,22 +449,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
     warned = [one for one in findings.values() if one.status is Status.WARNING]
     unknown = [one for one in findings.values() if not one.is_known]
     near = suspects(findings, window.starts_at, minutes=60)
-    if critical:
-        status, decision = Status.CRITICAL, "act on what is broken"
-        summary = (
-            f"{len(critical)} of {len(findings)} checks are critical: {'; '.join(one.title for one in critical[:3])}."
-        )
-    elif warned:
-        status, decision = Status.WARNING, "look at the warnings"
-        summary = f"Nothing is broken; {len(warned)} of {len(findings)} checks warn: {'; '.join(one.title for one in warned[:3])}."
-    elif unknown or not findings:
-        status, decision = Status.UNKNOWN, "restore the sources, then check again"
-        summary = (
-            f"{len(unknown)} of {len(findings)} checks have no answer; the others are fine."
-            if len(unknown) < len(findings) else "Nothing is known: none of the checks has an answer."
-        )  # fmt: skip
-    else:
-        status, decision, summary = Status.OK, "no action", f"Healthy: all {len(findings)} checks pass."
+    status, decision, summary = _judged(len(findings), len(unknown), critical, warned)
     reasons = [
         *(f"{one.title}." for one in (critical + warned)[:10]),
         *(f"Shortly before: {one.text}." for one in near[:3]),
@@ -479,3 +477,39 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
     )  # fmt: skip
     return Verdict(decision, summary, status, tuple(reasons) + unknown_reasons(findings), tuple(actions),
                    tuple((question, title_of(findings, name)) for question, name in questions))  # fmt: skip
+
+
+def _judged(
+    count: int, unknown: int, critical: Sequence[Finding], warned: Sequence[Finding]
+) -> tuple[Status, str, str]:
+    """(status, decision, summary): what has no answer is neither fine nor broken, and is said beside what answered."""
+    answered = count - unknown
+    of = f"{count} checks" if not unknown else f"the {answered} check{_s(answered)} that answered"
+    rest = f" {unknown} {'has' if unknown == 1 else 'have'} no answer." if unknown else ""
+    if critical:
+        are = "is" if len(critical) == 1 else "are"
+        summary = f"{len(critical)} of {of} {are} critical: {_titles(critical)}.{rest}"
+        return Status.CRITICAL, "act on what is broken", summary
+    if warned:
+        warn = f"{len(warned)} warn{'s' if len(warned) == 1 else ''}: {_titles(warned)}.{rest}"
+        mostly = unknown <= answered  # with more silence than answers nothing can be said of the platform
+        decision = "look at the warnings" + (", restore the sources that did not answer" if unknown else "")
+        return Status.WARNING if mostly else Status.UNKNOWN, decision, f"Of {of} none is critical, {warn}"
+    if not answered:
+        return (
+            Status.UNKNOWN,
+            "restore the sources, then check again",
+            "Nothing is known: none of the checks has an answer.",
+        )
+    if unknown:
+        return Status.UNKNOWN, "restore the sources, then check again", f"Of {of} none warns.{rest}"
+    return Status.OK, "no action", f"Healthy: all {count} checks pass."
+
+
+def _titles(findings: Sequence[Finding]) -> str:
+    more = len(findings) - 3
+    return "; ".join(one.title for one in findings[:3]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,6 +36,9 @@ __all__ = [
 _RISE_MINUTES = 20
 _SHOWN = 20
 _TOGETHER = timedelta(minutes=4)
+_FAILING = re.compile(r"\b(fail|error|cannot|could not|timed out|timeout|deadline)")
+_STORING = re.compile(r"\b(stor|sav|persist|insert|writ)(e|es|ing|ed)?\b")
+_ORDER_TOOLS = ("place_order", "place_market_order", "place_limit_order", "cancel_order")
 
 
 def requests_expression(matching: str, by: str = "") -> str:
@@ -207,6 +211,7 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
         )
     ] * bool(rows)
     tables += [Table(f"All patterns of {app}, worst first", grouped, {"lines": "", "first": "time", "last": "time"})]
+    failed = _failures(bad[bad["time"] > split])
     cut = len(frame) >= 2000
     return Finding(
         name,
@@ -215,9 +220,24 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
         else f"{app} logs no warning or error more often than before {split:%H:%M} UTC",
         f"{len(errors)} error and {len(rows) - len(errors)} warning patterns rose; compared are {duration(quiet)} before {split:%H:%M} and {duration(loud)} after."
         + (" The log was cut at 2,000 lines, so older ones are missing." if cut else ""),
-        {"rose": len(rows), "errors": sum(row["lines"] for row in errors), "worst": worst["pattern"] if worst else "", "since": worst["first"] if worst else None},
+        {"rose": len(rows), "errors": sum(row["lines"] for row in errors), "worst": worst["pattern"] if worst else "", "since": worst["first"] if worst else None,
+         **failed},
         tuple(tables),
     )  # fmt: skip
+
+
+def _failures(frame: pd.DataFrame) -> dict[str, int]:
+    """How many log lines tell of decisions not stored, orders that failed, messages not published."""
+    texts = [str(one).lower() for one in frame["message"]]
+    tools = [str(fields.get("tool", "")).lower() for fields in frame["fields"]]
+    failing = [bool(_FAILING.search(text)) for text in texts]
+    stores = [bad and bool(_STORING.search(text)) for text, bad in zip(texts, failing, strict=True)]
+    orders = [
+        (bad and tool in _ORDER_TOOLS) or "order not placed" in text
+        for text, tool, bad in zip(texts, tools, failing, strict=True)
+    ]
+    published = [bad and "publish" in text for text, bad in zip(texts, failing, strict=True)]
+    return {"stores_failed": sum(stores), "orders_failed": sum(orders), "publishes_failed": sum(published)}
 
 
 def refused(database: Database, window: Window) -> Finding:

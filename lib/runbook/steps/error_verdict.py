@@ -10,6 +10,7 @@ from typing import Any
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
+from runbook.steps.quotas import known_limits, raise_limit
 from runbook.steps.verdicts import Suspect, figures_of, kubectl, silence, suspects, title_of, unknown_reasons
 from runbook.tables import amount, moment
 
@@ -71,15 +72,15 @@ def decide(
             + f" {affected}"
         )
     reasons = (
-        _named(component, exchange, parts),
         detail,
         *(f"Just before: {one.text}." for one in near[:3]),
         *_facts(findings, since),
         affected,
+        _named(component, exchange, parts),
     )
     return Verdict(
         decision, summary.strip(), status, tuple(one for one in reasons if one) + unknown_reasons(findings),
-        tuple(_actions(decision, near, alert, namespace, summary)), _checklist(findings, affected),
+        tuple(_actions(decision, near, alert, namespace, summary, findings)), _checklist(findings, affected),
     )  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def _cause(findings: Mapping[str, Finding]) -> tuple[str, str, str, datetime | N
             one
             for one in (
                 str(pods.get("waiting", "")),
-                "out of memory" if base in str(pods.get("oom_killed", "")) else "",
+                "out of memory" if base in str(pods.get("oom_killed", "")).split(", ") else "",
             )
             if one
         )
@@ -189,7 +190,8 @@ def _trading(findings: Mapping[str, Finding]) -> str:
         figures_of(findings, "sessions.paused"),
         figures_of(findings, "error_rates.refused"),
     )
-    if not flow and not halt:
+    logged = _logged(findings)
+    if not flow and not halt and not logged:
         return "Whether trading is affected is not known."
     words = ["trading is paused"] * bool(halt.get("paused")) + [f"far fewer than usual: {flow.get('stopped')}"] * bool(
         flow.get("stopped")
@@ -197,11 +199,30 @@ def _trading(findings: Mapping[str, Finding]) -> str:
     words += [f"{no.get('refused', flow.get('refused'))} orders refused"] * bool(
         no.get("refused") or flow.get("refused")
     )
-    return (
-        f"Trading is affected: {'; '.join(words)}."
-        if words
-        else "By what is written to the database, trading is not affected so far."
-    )
+    if words:
+        return f"Trading is affected: {'; '.join([*words, *logged])}."
+    if logged:
+        return f"Trading is possibly affected: the logs tell of {' and '.join(logged)}" + (
+            ", though what is written to the database is as usual." if flow else "."
+        )
+    return "By what is written to the database, trading is not affected so far."
+
+
+def _logged(findings: Mapping[str, Finding]) -> list[str]:
+    """What the logs tell of trading that failed since the trouble began: decisions, orders and messages, counted."""
+    totals = {
+        words: sum(
+            int(one.figures.get(name, 0))
+            for key, one in findings.items()
+            if key.startswith("error_rates.logs.") and one.is_known
+        )
+        for name, words in (
+            ("stores_failed", "failed stores"),
+            ("orders_failed", "orders that failed or timed out"),
+            ("publishes_failed", "messages not published"),
+        )
+    }
+    return [f"{count} {words}" for words, count in totals.items() if count]
 
 
 def _facts(findings: Mapping[str, Finding], since: datetime | None) -> Iterator[str]:
@@ -230,7 +251,9 @@ def _risen_logs(findings: Mapping[str, Finding]) -> list[Finding]:
     ]
 
 
-def _actions(decision: str, near: Sequence[Suspect], alert: Alert, namespace: str, summary: str) -> Iterator[Action]:
+def _actions(
+    decision: str, near: Sequence[Suspect], alert: Alert, namespace: str, summary: str, findings: Mapping[str, Finding]
+) -> Iterator[Action]:
     deployment = next((one.deployment for one in near if one.deployment), "")
     healthy = decision in ("no action, watch", "watch")
     if deployment and not healthy:
@@ -243,8 +266,12 @@ def _actions(decision: str, near: Sequence[Suspect], alert: Alert, namespace: st
             kubectl(namespace, "logs", f"deployment/{name}", "--previous", "--tail=50"),
             "The end of the container that died.",
         )
-        yield Action(f"Restart {name}", kubectl(namespace, "rollout", "restart", f"deployment/{name}"),
-                     "If it was killed for memory, raise its limit first, or it will be killed again.", changes=True)  # fmt: skip
+        if name in str(figures_of(findings, "platform.pods").get("oom_killed", "")).split(", "):
+            note = "That is a restart already. If it is killed again, look for what fills its memory."
+            yield from raise_limit(name, "memory", known_limits(findings), namespace, note)
+        else:
+            yield Action(f"Restart {name}", kubectl(namespace, "rollout", "restart", f"deployment/{name}"),
+                         "Only when its log shows nothing that would end it again.", changes=True)  # fmt: skip
     if "connections" in decision or "database" in decision:
         yield Action("See who holds the connections",
                      f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"

@@ -1,0 +1,106 @@
+"""What trading depends on: the pool's size and title, what none at all means, and the conclusion of SystemHealth."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from runbook.alert import Alert, Window
+from runbook.outcome import Finding, Status
+from runbook.steps import dependencies
+
+MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
+WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
+ALERT = Alert("SystemHealth", {"alertname": "SystemHealth"}, {}, MOMENT)
+
+
+class Answers:
+    """A source whose every answer is this frame."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def range(self, *_: Any, **__: Any) -> Answers:
+        return self
+
+    def ask(self, *_: Any, **__: Any) -> Answers:
+        return self
+
+
+def pool(*now: tuple[float, float], disk: float = 0.3) -> Finding:
+    """The pool's finding: 3 active and 7 idle for hours, then these (active, idle), a minute apart."""
+    pairs = [(3.0, 7.0)] * 300 + list(now)
+    times = [MOMENT + timedelta(minutes=8 - len(pairs) + 1 + i) for i in range(len(pairs))]
+    rows = [
+        {"time": time, "value": value, "what": what}
+        for time, pair in zip(times, pairs, strict=True)
+        for what, value in zip(("active", "idle"), pair, strict=True)
+    ]
+    rows.append({"time": times[-1], "value": disk, "what": "disk"})
+    frame = pd.DataFrame(rows)
+    frame["time"] = pd.to_datetime(frame["time"], utc=True)
+    return dependencies.pool(Answers(frame), WINDOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("now", "disk", "status", "title"),
+    [
+        ((3, 7), 0.3, Status.OK, "The connection pool has room: 3 of 10 connections in use"),
+        ((9, 1), 0.3, Status.WARNING, "The connection pool is nearly full: 9 of 10 connections in use"),
+        ((3, 7), 0.9, Status.WARNING, "The connection pool has room: 3 of 10 connections in use; but the fullest volume is 90.0 % full"),
+        ((10, 0), 0.3, Status.CRITICAL, "The connection pool is exhausted: 10 of 10 connections in use, none idle, since 14:06 UTC"),
+    ],
+)  # fmt: skip
+def test_the_pools_title_says_what_its_status_says(
+    now: tuple[float, float], disk: float, status: Status, title: str
+) -> None:
+    found = pool(*[now] * 5, disk=disk)
+    assert (found.status, found.title) == (status, title)
+
+
+def test_the_pools_size_is_the_most_it_had_at_one_time() -> None:
+    assert pool(*[(3, 6)] * 5).figures["size"] == 10
+
+
+def flow(orders: int) -> Finding:
+    rows = [
+        {"what": "orders", "rows_now": orders, "rows_before": 72, "last_at": MOMENT},
+        {"what": "candles", "rows_now": 48, "rows_before": 8_640, "last_at": MOMENT},
+    ]
+    return dependencies.flow(Answers(pd.DataFrame(rows)), WINDOW)  # type: ignore[arg-type]
+
+
+def test_no_order_is_as_usual_only_beside_what_is_usual() -> None:
+    assert flow(0).title == "What is written since 14:02 UTC is as usual: 0 orders, usual 0.4 in that time"
+    assert flow(1).title == "What is written since 14:02 UTC is as usual: 1 order"
+
+
+def decided(**counts: int) -> Any:
+    """The conclusion from so many findings of each status."""
+    statuses = [status for name, count in counts.items() for status in [Status(name)] * count]
+    findings = {f"f{i}": Finding(f"f{i}", status, f"title {i}") for i, status in enumerate(statuses)}
+    return dependencies.decide(findings, ALERT, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("counts", "status", "summary"),
+    [
+        ({"warning": 1, "ok": 11, "unknown": 9, "skipped": 1}, Status.WARNING,
+         "Of the 12 checks that answered none is critical, 1 warns: title 0. 10 have no answer."),
+        ({"warning": 2, "ok": 1, "unknown": 19}, Status.UNKNOWN,
+         "Of the 3 checks that answered none is critical, 2 warn: title 0; title 1. 19 have no answer."),
+        ({"warning": 1, "ok": 2}, Status.WARNING, "Of 3 checks none is critical, 1 warns: title 0."),
+        ({"critical": 1, "ok": 1, "unknown": 1}, Status.CRITICAL,
+         "1 of the 2 checks that answered is critical: title 0. 1 has no answer."),
+        ({"ok": 2, "skipped": 1}, Status.UNKNOWN, "Of the 2 checks that answered none warns. 1 has no answer."),
+        ({"unknown": 2}, Status.UNKNOWN, "Nothing is known: none of the checks has an answer."),
+        ({}, Status.UNKNOWN, "Nothing is known: none of the checks has an answer."),
+        ({"ok": 2}, Status.OK, "Healthy: all 2 checks pass."),
+    ],
+)  # fmt: skip
+def test_the_health_page_counts_only_what_answered(counts: dict[str, int], status: Status, summary: str) -> None:
+    verdict = decided(**counts)
+    assert (verdict.status, verdict.summary) == (status, summary)
