@@ -129,7 +129,7 @@ def measure(folder: Path, warm: Warm, quick: bool) -> Section:
     added = []
     for procedure in procedures():
         with case(procedure, folder) as (one, platform):
-            plain, slow, calls = _both(one, platform.environment, warm, rounds=2 if quick else 5)
+            plain, slow, calls = _both(one, platform.environment, warm, rounds=2 if quick else 3)
         added.append(median(slow) - median(plain))
         section.rows.append((procedure, str(calls), spread(plain), spread(slow), f"**{added[-1] * 1000:.0f} ms**"))
         tell(f"{procedure}: {calls} calls, {median(plain):.2f} s -> {median(slow):.2f} s")

@@ -44,9 +44,9 @@ def measure(folder: Path, warm: Warm, wanted: set[str], quick: bool) -> list[Sec
     for procedure in procedures():
         with case(procedure, folder) as (one, _):
             try:
-                figures[procedure] = _figures(one, warm, wanted, rounds=2 if quick else 5)
+                figures[procedure] = _figures(one, warm, wanted, rounds=2 if quick else 3)
             except subprocess.CalledProcessError as error:  # papermill's command ends so where a cell raises
-                tell(f"{procedure}: left out: {str(error.stderr[-400:])}")
+                tell(f"{procedure}: left out: {error.stderr[-400:]!s}")
                 continue
             tell(f"{procedure}: {_in_short(figures[procedure])}")
     makers = {"a": _against_naive, "b": _against_floor, "f": _memory, "g": _bytes}

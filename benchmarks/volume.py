@@ -59,7 +59,7 @@ def measure(folder: Path, warm: Warm, quick: bool) -> Section:
             connection.execute(_FILL[name])
         for size in SIZES[:-1] if quick else SIZES:
             rows = _grow(connection, size)
-            runs, peak = _runs(one, warm, rounds=3 if quick else 7)
+            runs, peak = _runs(one, warm, rounds=3 if quick else 5)
             times.append(runs)
             peaks.append(peak)
             factor = median(runs) / median(times[0])
