@@ -72,7 +72,9 @@ def buggy() -> Finding:
 
 
 def healthy(findings: dict[str, Finding]) -> Verdict:
-    return Verdict("continue", "Healthy: no drawdown.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),))
+    return Verdict(
+        "continue", "Healthy: no drawdown.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),)
+    )
 
 
 def test_it_introduces_itself(shown: Shown, book: Runbook) -> None:
