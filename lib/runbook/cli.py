@@ -141,7 +141,9 @@ def list_(
 
 @app.command(epilog="Example: runbook demo --incident rogue-strategy")
 def demo(
-    incident: Annotated[str | None, typer.Option(metavar="NAME", help="Which incident; docs/demo.md lists them.")] = None,
+    incident: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which incident; docs/demo.md lists them.")
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Keep the platform running, to try commands on.")] = False,
     schema: Annotated[str, typer.Option(metavar="platform|documented", help="Which schema the database has.")] = (
         "platform"
@@ -235,7 +237,9 @@ def _group(payload: str) -> AlertGroup:
         raise InputError("The payload is over 4 MiB.")
     try:
         return group_from_json(json.loads(data))
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise InputError("The payload is JSON nested too deeply.") from None
+    except ValueError:
         raise InputError("The payload is not JSON.") from None
 
 
@@ -311,7 +315,7 @@ def _line(progress: Progress) -> str:
 
 def _summary(result: RunResult) -> str:
     cells = result.outcome["cells"]
-    told = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in cells.items() if count)
+    told = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in cells.items() if count) or "none"
     status = result.status.value.replace("_", " ")
     return f"\n{_clean(result.verdict)}\n{status}: cells {told}; {result.outcome['seconds']:.1f} s"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from runbook.alert import parse_time
+from runbook.alert import alert_from_json, parse_time
 from runbook.errors import InputError, ParameterError
 
 TEXT_MAX = 20_000
@@ -33,6 +33,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "mapping": (dict,),
 }
 _TIMES = ("starts_at", "as_of")
+LOOKBACK_MAX = 2160
 _SPANS = ("_hours", "_minutes", "_seconds", "_days")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -204,7 +205,21 @@ def checked(parameter: Parameter, value: Any) -> Any:
             ) from None
     if parameter.type in ("number", "whole number") and parameter.name.endswith(_SPANS) and value <= 0:
         raise ParameterError(f"{parameter.name} must be more than 0, not {value:g}.")
+    if parameter.name == "lookback_hours" and value > LOOKBACK_MAX:
+        raise ParameterError(f"lookback_hours is at most {LOOKBACK_MAX} (90 days), not {value:g}.")
+    if parameter.type in ("number", "whole number") and parameter.name.startswith("threshold") and value < 0:
+        raise ParameterError(f"{parameter.name} must not be negative, not {value:g}.")
+    if parameter.name == "alerts":
+        _require_alerts(value)
     return value
+
+
+def _require_alerts(value: Any) -> None:
+    for alert in value:
+        try:
+            alert_from_json(alert)
+        except InputError as error:
+            raise ParameterError(f"alerts is not a list of alerts in Alertmanager's shape: {error}") from None
 
 
 def resolve(parameters: Iterable[Parameter], *layers: Mapping[Any, Any]) -> dict[str, Any]:

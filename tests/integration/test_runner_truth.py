@@ -137,6 +137,28 @@ def test_a_cell_over_its_time(tmp_path: Path) -> None:
     assert "timed out" in page
 
 
+def test_a_run_stopped_before_the_first_cell_counts_all_as_not_run(tmp_path: Path) -> None:
+    result = execute(tmp_path, "Hangs", limit_seconds=0.01)
+    assert result.outcome["cells"]["not_run"] > 0
+    assert sum(result.outcome["cells"].values()) == result.outcome["cells"]["not_run"]
+    assert "after 0 s" not in result.verdict
+    check_page(result)
+
+
+def test_the_parameters_of_a_run_are_kept_with_its_evidence(tmp_path: Path) -> None:
+    def record(progress: Progress) -> None:
+        if progress.kind != "started":
+            return
+        (folder,) = tmp_path.iterdir()
+        (folder / "evidence").mkdir(exist_ok=True)
+        (folder / "evidence" / "manifest.json").write_text('{"context": {}, "answers": []}')
+
+    request = Request("EchoParameters", parameters={"lookback_hours": 12.0})
+    first = run(request, tmp_path, folders=FOLDERS, settings=Settings(), on_progress=record)
+    kept = json.loads((first.folder / "evidence" / "manifest.json").read_text())["context"]
+    assert kept["parameters"]["lookback_hours"] == 12.0
+
+
 def test_a_run_over_its_time(tmp_path: Path) -> None:
     result = execute(tmp_path, "Hangs", limit_seconds=5)
     assert (result.status, result.exit_code) == (RunStatus.TIMED_OUT, 4)

@@ -71,6 +71,7 @@ def test_bad_input_is_one_line_and_runs_nothing(tmp_path: Path, arguments: list[
     [
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
+        ("[" * 100_000, "nested too deeply"),
         (json.dumps({**MESSAGE, "version": "3"}), "version"),
         (json.dumps({**MESSAGE, "alerts": []}), "no alerts"),
         (json.dumps(MESSAGE), "no alert named 'Unknown'"),

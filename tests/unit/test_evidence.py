@@ -20,6 +20,7 @@ import pytest
 
 from runbook.errors import NotConfigured, NotRecorded, QueryFailed, SourceError, SourceUnavailable
 from runbook.sources.evidence import Answer, Evidence, Recording, collecting
+from runbook.sources.metrics import Metrics
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -372,6 +373,13 @@ def test_lone_surrogates_and_nul_are_written_somehow(tmp_path: Path) -> None:
 def test_recorded_addresses() -> None:
     assert Recording.at(None) is None
     assert Recording.at("http://prometheus:9090") is None
+
+
+def test_a_recorded_address_without_a_recording_fails_when_asked(tmp_path: Path) -> None:
+    metrics = Metrics(f"recorded:{tmp_path}/none", evidence := Evidence())
+    with pytest.raises(NotRecorded, match=r"manifest\.json is missing"):
+        metrics.rules()
+    assert evidence.state("metrics").status == "unknown"
 
 
 def test_a_source_that_was_away_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

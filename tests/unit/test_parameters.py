@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runbook.errors import InputError, ParameterError
-from runbook.parameters import Parameter, coerce, declared, from_text, from_yaml, resolve
+from runbook.parameters import Parameter, checked, coerce, declared, from_text, from_yaml, resolve
 
 CELL = '''"""What a person may change."""
 alertname = "X"  # the alert
@@ -139,6 +139,27 @@ def test_text_that_does_not_fit_is_refused_by_name(parameters: dict[str, Paramet
 def test_values_of_another_type_are_refused(parameters: dict[str, Parameter], name: str, value: Any) -> None:
     with pytest.raises(ParameterError, match=name):
         resolve(parameters.values(), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "value"),
+    [
+        ("lookback_hours", 6.0, 2160.5),
+        ("lookback_hours", 6.0, 0.0),
+        ("threshold", 0.0, -0.1),
+        ("threshold_ms", 5000.0, -1.0),
+        ("alerts", [], [1]),
+        ("alerts", [], [{"labels": {}}]),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(name: str, default: Any, value: Any) -> None:
+    with pytest.raises(ParameterError, match=name):
+        checked(Parameter(name, "list" if isinstance(default, list) else "number", default), value)
+
+
+def test_alerts_in_alertmanagers_shape_are_taken() -> None:
+    alerts = [{"labels": {"alertname": "A"}, "startsAt": "2026-01-15T14:02:00Z"}]
+    assert checked(Parameter("alerts", "list", []), alerts) == alerts
 
 
 def test_the_last_layer_wins_and_whole_numbers_widen(parameters: dict[str, Parameter]) -> None:

@@ -99,7 +99,7 @@ def test_the_top_says_verdict_truth_decision_and_what_to_do() -> None:
     ("changes", "sentence"),
     [
         ({}, "The one check ran; data to 14:10:00Z."),
-        ({"findings": []}, "No check has an answer; data to 14:10:00Z."),
+        ({"findings": []}, "No check has an answer."),
         (
             {
                 "findings": [{"status": "ok"}, {"status": "unknown"}, {"status": "skipped"}],
@@ -115,7 +115,7 @@ def test_the_top_says_verdict_truth_decision_and_what_to_do() -> None:
         ),
         (
             {"sources": [{"name": "a", "status": "unknown", "reason": "2 of 2 questions failed: a is not set"}]},
-            "The one check ran; a is not set; data to 14:10:00Z.",
+            "The one check ran; a is not set.",
         ),
         (
             {"cells": {"ran": 7, "failed": 0, "timed_out": 1, "not_run": 4}},

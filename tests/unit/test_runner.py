@@ -97,12 +97,37 @@ def test_evidence_brings_its_own_moment_and_labels(tmp_path: Path) -> None:
     assert found.labels == {"symbol": "BTCUSDT"}
 
 
-@pytest.mark.parametrize("text", [None, "{"])
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"context": 1}', "[" * 100_000])
 def test_evidence_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError, match=r"manifest\.json"):
         prepared(Request("AllRuns", evidence=tmp_path))
+
+
+def test_a_replay_takes_the_recorded_parameters_and_the_persons_own_win(tmp_path: Path) -> None:
+    kept = {"threshold": 0.7, "retries": "[redacted]", "lookback_hours": 12.0, "as_of": "x", "gone": 1}
+    (tmp_path / "manifest.json").write_text(json.dumps({"context": {"parameters": kept}}))
+    found = prepared(Request("EchoParameters", evidence=tmp_path, parameters={"lookback_hours": 3.0})).parameters
+    assert (found["threshold"], found["lookback_hours"]) == (0.7, 3.0)
+    assert found.get("retries") != "[redacted]"
+    assert "gone" not in found
+
+
+@pytest.mark.parametrize("year", [1, 2008, 2100, 9999])
+def test_times_far_from_any_alert_are_refused(year: int) -> None:
+    far = datetime(year, 6, 1, tzinfo=UTC)
+    with pytest.raises(ParameterError, match="2009"):
+        prepared(Request("AllRuns", starts_at=far, as_of=far))
+
+
+def test_less_than_a_second_is_not_told_as_none() -> None:
+    assert records.how_it_stopped(Record(end=End.RUN_LIMIT, seconds=0.012)).endswith("after 0.01 s")
+
+
+def test_a_verdict_has_one_full_stop() -> None:
+    died = Record(end=End.EXECUTOR_DIED, reason="Error: it is missing.")
+    assert records.verdict_of(died, [], None, "x").endswith("it is missing. Nothing was found until then.")
 
 
 def test_a_storm_of_alerts_is_cut_and_said_so() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -197,9 +197,18 @@ def truth(outcome: Mapping[str, Any]) -> str:
     if recorded:
         which = "everything" if len(recorded) == len(outcome["sources"]) else " and ".join(recorded)
         parts.append(f"{which} from recorded evidence, not live")
-    parts.append(f"data to {clock_time(parse_time(outcome['as_of']))}")
+    if _answered(outcome["sources"], known):
+        parts.append(f"data to {clock_time(parse_time(outcome['as_of']))}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _answered(sources: Sequence[Mapping[str, str]], known: int) -> bool:
+    """Whether any source gave any data. A run cut short lists no sources: then a known check says so."""
+    if not sources:
+        return known > 0
+    partly = (re.match(r"(\d+) of (\d+) questions failed", source["reason"]) for source in sources)
+    return any(s["status"] in ("ok", "recorded") for s in sources) or any(m and m[1] != m[2] for m in partly)
 
 
 def clock(facts: Facts, starts_at: datetime, as_of: datetime) -> list[Moment]:

@@ -147,19 +147,24 @@ def how_it_stopped(record: Record) -> str:
     where = f" in cell {record.number(cell)}{f' ({cell.title})' if cell.title else ''}" if cell else ""
     match record.end:
         case End.CANCELLED:
-            return f"the run was cancelled after {record.seconds:.0f} s{where}"
+            return f"the run was cancelled after {_seconds(record.seconds)}{where}"
         case End.RUN_LIMIT:
-            return f"the run was stopped at its time limit after {record.seconds:.0f} s{where}"
+            return f"the run was stopped at its time limit after {_seconds(record.seconds)}{where}"
         case End.CELL_LIMIT:
-            took = f" after {cell.seconds:.0f} s" if cell and cell.seconds is not None else ""
+            took = f" after {_seconds(cell.seconds)}" if cell and cell.seconds is not None else ""
             return f"the run was stopped at the time limit of one cell{took}{where}"
         case End.KERNEL_DIED:
             return f"the kernel died{where}"
         case End.EXECUTOR_DIED:
-            reason = f": {record.reason}" if record.reason else ""
+            reason = f": {record.reason.rstrip('.')}" if record.reason else ""
             return f"the process that runs the notebook died{where or ' before the first cell'}{reason}"
         case _:
-            return f"the run failed{where}: {cell.error}" if cell else ""
+            return f"the run failed{where}: {cell.error.rstrip('.')}" if cell else ""
+
+
+def _seconds(seconds: float) -> str:
+    """Whole seconds; below one, hundredths: a limit of 0.01 s was not 0 s."""
+    return f"{max(seconds, 0.01):.2f} s" if seconds < 1 else f"{seconds:.0f} s"
 
 
 def _found(findings: list[dict[str, Any]]) -> str:

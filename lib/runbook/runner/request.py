@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,11 @@ from runbook.settings import Settings
 ALERTS_PASSED = 50
 _SEVERITIES = ("critical", "warning", "info")
 _NAME_MAX = 200
+# No alert is older than the first exchange, and arithmetic on times far from now overflows.
+_EARLIEST, _LATEST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+FACTS = ("alertname", "severity", "starts_at", "as_of", "labels", "alerts")
+"""Parameters that say which alert it is; the others say how to look, and a recording keeps those."""
+REDACTED = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +110,7 @@ def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Sett
     if len(alerts) > ALERTS_PASSED:
         notes.append(f"{len(alerts) - ALERTS_PASSED:,} more alerts of the group are not listed.")
     known_facts = {name: value for name, value in facts.items() if name in names}
-    values = parameters.resolve(declared, file_values, known_facts, from_labels, own)
+    values = parameters.resolve(declared, file_values, known_facts, from_labels, _recorded(context, names), own)
     return Prepared(
         request=request,
         entry=entry,
@@ -124,13 +130,24 @@ def evidence_context(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except OSError:
         raise InputError(f"{folder} holds no recorded evidence: there is no manifest.json in it.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"The manifest.json in {folder} is not JSON. Record the evidence again.") from None
     context = manifest.get("context") if isinstance(manifest, dict) else None
     if not isinstance(context, dict):
-        return {}
+        raise InputError(f"The manifest.json in {folder} is damaged. Record the evidence again.")
     labels = context.get("labels")
     return {**context, "labels": labels if isinstance(labels, dict) else {}}
+
+
+def _recorded(context: Mapping[str, Any], names: Mapping[str, parameters.Parameter]) -> dict[str, Any]:
+    """The parameters a recording was made with, so that a replay asks the same; those that no longer fit are left out."""
+    found: dict[str, Any] = {}
+    kept = context.get("parameters")
+    for name, value in kept.items() if isinstance(kept, dict) else ():
+        if name in names and name not in FACTS and REDACTED not in str(value):
+            with contextlib.suppress(ParameterError):
+                found[name] = parameters.checked(names[name], value)
+    return found
 
 
 def _require_limits(request: Request) -> None:
@@ -156,6 +173,9 @@ def _times(
         now = datetime.now(UTC).replace(microsecond=0)
         as_of = max(now, starts_at) if starts_at else now
     starts_at = starts_at or as_of
+    for name, moment in (("starts_at", starts_at), ("as_of", as_of)):
+        if not _EARLIEST <= moment < _LATEST:
+            raise ParameterError(f"{name} ({_text(moment)}) is not between the years 2009 and 2099.")
     if as_of < starts_at:
         raise ParameterError(f"as_of ({_text(as_of)}) is before the alert's starts_at ({_text(starts_at)}).")
     return starts_at, as_of

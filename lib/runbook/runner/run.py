@@ -29,7 +29,7 @@ from runbook.parameters import Folders
 from runbook.runner import record as records
 from runbook.runner.executor import Spec
 from runbook.runner.record import Record, RunStatus
-from runbook.runner.request import Prepared, Request, prepare
+from runbook.runner.request import FACTS, REDACTED, Prepared, Request, prepare
 from runbook.runner.watch import Limits, kernel_environment, watching
 from runbook.settings import Settings
 
@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 CELL_SECONDS = 60.0
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
 _SECRET_MIN = 6
-_REDACTED = "[redacted]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +135,7 @@ def _write_all(
     """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds."""
     hidden = _secrets(settings, prepared.notebook)
     record.reason = _redact(record.reason, hidden)
+    _keep_parameters(folder / "evidence" / "manifest.json", prepared, hidden)
     output = folder / "notebook.ipynb"
     notebook = _notebook(output, prepared.notebook, record, hidden)
     _write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
@@ -229,7 +229,7 @@ def _outcome(
         "started_at": _text(started_at),
         "finished_at": _text(datetime.now(UTC)),
         "as_of": _text(prepared.as_of),
-        "cells": record.counts(),
+        "cells": _counts(record, notebook),
         "sources": said.get("sources", []),
         "findings": [{name: f[name] for name in ("id", "status", "title", "detail")} for f in findings],
         "starts_at": _text(prepared.starts_at),
@@ -243,6 +243,33 @@ def _outcome(
         "notes": [*prepared.notes],
         "seconds": round(record.seconds, 3),
     }
+
+
+def _counts(record: Record, notebook: Mapping[str, Any]) -> dict[str, int]:
+    """Code cells by state. A run that ended before it had a plan ran none of the notebook's."""
+    counts = record.counts()
+    if not record.cells:
+        counts[records.CellState.NOT_RUN.value] = sum(
+            cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
+            for cell in notebook["cells"]
+        )
+    return counts
+
+
+def _keep_parameters(manifest: Path, prepared: Prepared, hidden: tuple[str, ...]) -> None:
+    """Add to the evidence what the notebook was run with, for a replay to ask the same; no secrets."""
+    try:
+        recorded = json.loads(manifest.read_text(encoding="utf-8"))
+        defaults = {one.name: one.default for one in parameters.declared(prepared.notebook)}
+        values = {
+            name: value
+            for name, value in {**defaults, **prepared.parameters}.items()
+            if name not in FACTS and not _SECRET_NAME.search(name)
+        }
+        recorded["context"]["parameters"] = _redact(values, hidden)
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # nothing was recorded, or it was cut short: there is nothing to replay
+    _write(manifest, json.dumps(recorded, indent=1))
 
 
 def _page(
@@ -288,7 +315,7 @@ def _redact(data: Any, hidden: tuple[str, ...]) -> Any:
     """`data` (JSON-ready) with every value of `hidden` gone from its texts; keys stay."""
     if isinstance(data, str):
         for value in hidden:
-            data = data.replace(value, _REDACTED)
+            data = data.replace(value, REDACTED)
         return data
     if isinstance(data, list):
         return [_redact(item, hidden) for item in data]

@@ -95,8 +95,17 @@ class Recording:
 
     @classmethod
     def at(cls, address: str | None) -> Recording | None:
-        """The recording that an address `recorded:/folder` names; None for any other address."""
-        return cls(Path(address.removeprefix("recorded:"))) if address and address.startswith("recorded:") else None
+        """The recording that an address `recorded:/folder` names; None for any other address.
+
+        One that cannot be read answers every question with why, so that this source alone is unknown.
+        """
+        if not address or not address.startswith("recorded:"):
+            return None
+        folder = Path(address.removeprefix("recorded:"))
+        try:
+            return cls(folder)
+        except NotRecorded as error:
+            return _Unreadable(folder, str(error))
 
     def find(self, source: str, question: str, parameters: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
         """(data, entry) of the recorded answer; the n-th asking gets the n-th recording, then the last.
@@ -106,7 +115,7 @@ class Recording:
         with self._lock:
             entries = self._entries.get(_key(source, question, parameters))
             if not entries:
-                raise NotRecorded(f"The recorded evidence has no answer of {source} to this question.")
+                raise NotRecorded(f"Not in the recorded evidence: it has no answer of {source} to this question.")
             entry = entries.pop(0) if len(entries) > 1 else entries[0]
         try:
             failure = None if entry["status"] == "ok" else str(entry["reason"])
@@ -117,6 +126,18 @@ class Recording:
             raise NotRecorded(f"The recorded answer {entry.get('id')} of {source} is missing or damaged.") from None
         kind = getattr(errors, str(entry.get("error")), SourceUnavailable)
         raise kind(failure)
+
+
+class _Unreadable(Recording):
+    """A recording that cannot be read: why is the answer to every question."""
+
+    def __init__(self, folder: Path, reason: str) -> None:
+        self.folder = folder
+        self.context = {}
+        self._reason = reason
+
+    def find(self, source: str, question: str, parameters: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+        raise NotRecorded(f"{source}: {self._reason}")
 
 
 @dataclass(frozen=True, slots=True)
