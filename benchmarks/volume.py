@@ -89,7 +89,9 @@ def _grow(connection: psycopg.Connection[tuple[object, ...]], size: int) -> str:
 
 
 def _runs(one: Case, warm: Warm, rounds: int) -> tuple[list[float], float]:
-    one.warm(warm)
+    for _ in range(3):  # after the filling: the disk comes to rest, pages are read once
+        time.sleep(1)
+        one.warm(warm)
     found, peaks, done = [], [0.0], threading.Event()
 
     def sample() -> None:
