@@ -22,6 +22,7 @@ import service_kit as kit
 from service_kit import Process, alert, message, query, wait_for
 
 from runbook.alert import group_from_json
+from runbook.history.runs import ATTEMPTS
 from runbook.runner import processes
 from runbook.service import intake
 from runbook.service.context import Context
@@ -166,7 +167,11 @@ BURST = int(os.environ.get("BURST", "10000"))
 
 
 def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tmp_path: Path) -> None:
-    """Thousands of webhooks while web and worker processes are killed: every alert ends under a run that ended."""
+    """Thousands of webhooks while web and worker processes are killed: every alert ends under a run that ended.
+
+    A run whose worker was killed is done once more and no more: one killed twice by these kills is given up, and its
+    incident says so.
+    """
     kit.project(tmp_path / "project")
     web = Process(tmp_path, url, "serve", "--no-worker").start()
     workers = [Process(tmp_path, url, "worker", "--concurrency", "2").start() for _ in range(2)]
@@ -183,8 +188,11 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
                 SELECT a.fingerprint FROM runbook.alerts a WHERE NOT EXISTS (
                     SELECT 1 FROM runbook.run_alerts c JOIN runbook.runs r ON r.id = c.run
                     WHERE c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at
-                      AND r.state IN ('complete', 'degraded', 'failed', 'timed_out'))
+                      AND (r.state IN ('complete', 'degraded', 'failed', 'timed_out')
+                           OR (r.state = 'abandoned' AND r.attempt = %s AND EXISTS (
+                               SELECT 1 FROM runbook.events e WHERE e.run = r.id AND e.kind = 'given_up'))))
                 """,
+                ATTEMPTS,
             )
             known = query(made, "SELECT count(*) AS n FROM runbook.alerts")[0]["n"]
             twice = query(
@@ -193,13 +201,14 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
                 " JOIN runbook.incidents i ON i.id = r.incident_id AND i.kind = 'group'"
                 " WHERE r.state = 'complete' GROUP BY c.fingerprint, c.starts_at HAVING count(*) > 1",
             )
+            given_up = query(made, "SELECT 1 FROM runbook.events WHERE kind = 'given_up'")
             ways = Counter(states(made))
     finally:
         for process in (web, *workers):
             process.kill()
     print(
         f"\nburst: {BURST} distinct alerts, {figures['posts']} posts ({figures['retried']} retried) in {sent:.0f} s,"
-        f" {figures['kills']} kills, all reported after {ended:.0f} s; lost {len(lost)}, twice {len(twice)}; runs {dict(ways)}",
+        f" {figures['kills']} kills, all reported after {ended:.0f} s; lost {len(lost)}, twice {len(twice)}, given up {len(given_up)}; runs {dict(ways)}",
         file=sys.stderr,
     )
     assert known == BURST
