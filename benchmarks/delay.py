@@ -36,7 +36,7 @@ class Proxy:
         return int(server.sockets[0].getsockname()[1])
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, asyncio.CancelledError):  # cancelled at the end of a measurement
             upstream_reader, upstream_writer = await asyncio.open_connection(self.host, self.port)
             logged_in = asyncio.Event()
             if not self.is_postgres:
