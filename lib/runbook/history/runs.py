@@ -1,6 +1,6 @@
 """The life of a run: queued, running, then how it ended. Each step asks for the state before it.
 
-A worker that was thought dead and comes back changes nothing: its run is no longer `running`.
+A worker that was thought dead and comes back with its report is believed, unless another run was begun in its place.
 """
 
 from __future__ import annotations
@@ -129,11 +129,16 @@ def progress(connection: Connection, run: int, steps: list[dict[str, Any]]) -> N
 
 
 def finish(connection: Connection, run: int, ended: Ended) -> bool:
-    """Write down how the run ended, with its findings. False when it is not running any more (it was given up)."""
+    """Write down how the run ended, with its findings. False when it was given up and another was begun in its place.
+
+    A run that was given up and has its report after all counts, and what waits in its place is taken back.
+    """
     found = row(
-        connection, "SELECT * FROM runbook.runs WHERE id = %(run)s AND state = 'running' FOR UPDATE", {"run": run}
+        connection,
+        "SELECT * FROM runbook.runs WHERE id = %(run)s AND state IN ('running', 'abandoned') FOR UPDATE",
+        {"run": run},
     )
-    if not found:
+    if not found or (found["state"] == "abandoned" and not _still_first(connection, found, ended)):
         return False
     _end(connection, found, ended)
     findings = list(ended.outcome.get("findings", []))[:_FINDINGS_MAX]
@@ -143,6 +148,27 @@ def finish(connection: Connection, run: int, ended: Ended) -> bool:
             " VALUES (%s, %s, %s, %s, %s, %s)",
             [run, position, *(_text(finding.get(name)) for name in ("id", "status", "title", "detail"))],
         )
+    return True
+
+
+def _still_first(connection: Connection, run: Mapping[str, Any], ended: Ended) -> bool:
+    """Whether the late report of a run that was given up is the first; the run that waits in its place is then cancelled."""
+    if ended.state not in REPORTED:
+        return False
+    place = {"incident": run["incident_id"], "procedure": run["procedure"], "run": run["id"]}
+    later = row(
+        connection,
+        "SELECT 1 AS one FROM runbook.runs WHERE incident_id = %(incident)s AND procedure = %(procedure)s"
+        " AND id > %(run)s AND started_at IS NOT NULL LIMIT 1",
+        place,
+    )
+    if later:
+        return False
+    waits = row(
+        connection, "SELECT * FROM runbook.runs WHERE retry_of = %(run)s AND state = 'queued' FOR UPDATE", place
+    )
+    if waits:
+        _end(connection, waits, Ended("cancelled", "Not needed: the run it was made for has ended after all.", 0.0, {}))
     return True
 
 
@@ -196,8 +222,8 @@ def again(connection: Connection, run: Mapping[str, Any], counts: bool = True) -
     made = row(
         connection,
         """
-        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, attempt, note)
-        VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'retry', %(attempt)s, %(note)s)
+        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, attempt, note, retry_of)
+        VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'retry', %(attempt)s, %(note)s, %(run)s)
         ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO UPDATE SET procedure = excluded.procedure
         RETURNING id
         """,
@@ -208,6 +234,7 @@ def again(connection: Connection, run: Mapping[str, Any], counts: bool = True) -
             "severity": run["severity"],
             "attempt": attempt,
             "note": f"takes the place of run {run['id']}",
+            "run": run["id"],
         },
     )
     if made is None:

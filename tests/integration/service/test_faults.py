@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -175,9 +176,9 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
     kit.project(tmp_path / "project")
     web = Process(tmp_path, url, "serve", "--no-worker").start()
     workers = [Process(tmp_path, url, "worker", "--concurrency", "2").start() for _ in range(2)]
-    began = time.monotonic()
+    began, killed = time.monotonic(), set[str]()
     try:
-        figures = asyncio.run(_burst(web, workers))
+        figures = asyncio.run(_burst(web, workers, killed))
         sent = time.monotonic() - began
         with kit.context(url, tmp_path) as made:
             wait_for(lambda: not query(made, "SELECT 1 FROM runbook.runs WHERE state IN ('queued', 'running')"), 120)
@@ -201,7 +202,11 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
                 " JOIN runbook.incidents i ON i.id = r.incident_id AND i.kind = 'group'"
                 " WHERE r.state = 'complete' GROUP BY c.fingerprint, c.starts_at HAVING count(*) > 1",
             )
-            given_up = query(made, "SELECT 1 FROM runbook.events WHERE kind = 'given_up'")
+            given_up = query(
+                made,
+                "SELECT e.run, r.worker, o.worker AS before FROM runbook.events e JOIN runbook.runs r ON r.id = e.run"
+                " LEFT JOIN runbook.runs o ON o.id = r.retry_of WHERE e.kind = 'given_up' AND r.state = 'abandoned'",
+            )
             ways = Counter(states(made))
     finally:
         for process in (web, *workers):
@@ -215,10 +220,15 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
     assert lost == []
     assert twice == []
     assert figures["kills"] >= 4
+    # Given up is only what two of these kills hit: no worker that lived was taken for dead.
+    assert [one for one in given_up if not {one["worker"], one["before"]} <= killed] == []
 
 
-async def _burst(web: Process, workers: list[Process]) -> dict[str, int]:
-    """Send every alert until it gets its 202, over kept connections, and kill processes at random moments."""
+async def _burst(web: Process, workers: list[Process], killed: set[str]) -> dict[str, int]:
+    """Send every alert until it gets its 202, over kept connections, and kill processes at random moments.
+
+    The killed processes' names, as the history has them, go to `killed`.
+    """
     figures = {"posts": 0, "retried": 0, "kills": 0}
     dice = random.Random(4)
     waiting = list(range(BURST))
@@ -251,6 +261,8 @@ async def _burst(web: Process, workers: list[Process]) -> dict[str, int]:
             while len(waiting) > share * BURST:  # noqa: ASYNC110 - a share of the work, not a moment
                 await asyncio.sleep(0.02)
             victim = web if share in (0.6, 0.2) else dice.choice(workers)
+            assert victim.child
+            killed.add(f"{socket.gethostname()}:{victim.child.pid}")
             await asyncio.to_thread(victim.kill)
             await asyncio.to_thread(victim.start)
             figures["kills"] += 1

@@ -43,7 +43,7 @@ def test_migrations_run_once_and_for_many_at_once(database: Callable[..., str]) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(len(names) for names in ran) == [0, 0, 3]
+    assert sorted(len(names) for names in ran) == [0, 0, 4]
     with history.open_database(url, size=1) as opened:
         assert history.migrate(opened, queue.migrations()) == []
         assert opened.is_ready()
@@ -232,14 +232,47 @@ def test_a_lost_run_is_done_once_more_and_never_again(made: Context) -> None:
     assert len(query(made, "SELECT 1 FROM runbook.run_alerts")) == 2
 
 
-def test_a_worker_that_comes_back_from_the_dead_changes_nothing(made: Context) -> None:
+def test_a_worker_thought_dead_that_comes_back_with_its_report_is_believed(made: Context) -> None:
     take(made, message(alert()))
     with made.database.transaction() as connection:
-        order = runs.begin(connection, 1, "slow", None)
-        assert order
+        assert runs.begin(connection, 1, "slow", None)
         assert runs.abandon(connection, 1, "thought dead")
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+    assert states(made) == ["complete", "cancelled"]
+    assert kit.do_all(made) == 0
+
+
+def test_a_run_given_up_at_its_last_attempt_may_still_come_back(made: Context) -> None:
+    take(made, message(alert()))
+    for number in (1, 2):
+        with made.database.transaction() as connection:
+            assert runs.begin(connection, number, "slow", None)
+            assert bool(runs.abandon(connection, number, "thought dead")) == (number == 1)
+    with made.database.transaction() as connection:
+        assert not runs.finish(connection, 1, runs.Ended("complete", "the first, too late", 1.0, {}))
+        assert runs.finish(connection, 2, runs.Ended("complete", "late", 1.0, {}))
+    assert states(made) == ["abandoned", "complete"]
+
+
+def test_a_worker_that_comes_back_after_another_began_changes_nothing(made: Context) -> None:
+    take(made, message(alert()))
+    with made.database.transaction() as connection:
+        assert runs.begin(connection, 1, "slow", None)
+        assert runs.abandon(connection, 1, "thought dead")
+        assert runs.begin(connection, 2, "other", None)
         assert not runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
-    assert states(made) == ["abandoned", "queued"]
+    assert states(made) == ["abandoned", "running"]
+
+
+def test_what_waits_for_its_own_reason_is_not_taken_back_by_a_late_report(made: Context) -> None:
+    take(made, message(alert()))
+    with made.database.transaction() as connection:
+        assert runs.begin(connection, 1, "slow", None)
+    take(made, message(alert(), alert(fingerprint="f2")))
+    with made.database.transaction() as connection:
+        assert runs.abandon(connection, 1, "thought dead")
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+    assert states(made) == ["complete", "queued"]
 
 
 def test_a_killed_kernel_is_tried_once_more_and_its_report_kept(made: Context) -> None:
