@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from dataclasses import dataclass, field
 
 from runbook.errors import RunbookError
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
+# Control, direction and other invisible characters, lone surrogates, line and paragraph separators.
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 class NotifyError(RunbookError):
@@ -55,5 +56,5 @@ class Message:
 
 def one_line(text: str, most: int) -> str:
     """`text` on one line: no control, direction or invisible characters, cut at `most` characters."""
-    line = " ".join(_CONTROL.sub(" ", text).split())
+    line = " ".join("".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text[: 8 * most]).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

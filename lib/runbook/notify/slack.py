@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.error import URLError
 
@@ -11,10 +12,12 @@ _ICONS = {"critical": "🔴", "warning": "🟠", "unknown": "⚪", "skipped": "�
 _FINDINGS = 5
 _TEXT_MAX = 2_900  # of Slack's 3,000 characters a block
 _TIMEOUT_SECONDS = 10
+_EMOJI = re.compile(r":(?=[\w+'-]*[^\W\d][\w+'-]*:)")  # the first colon of :name:, not those of 14:02:00
+_CUT_ENTITY = re.compile(r"&[a-z]{0,3}$")
 
 
 def escape(text: str, most: int = 500) -> str:
-    """`text` as inert mrkdwn: no mention, link, formatting or line of its own; cut at `most` characters.
+    """`text` as inert mrkdwn: no mention, link, emoji, formatting or line of its own; cut at `most` characters.
 
     & < > are escaped as Slack asks. A bare @channel or address is only linked when Slack is told to parse
     (it is not, see `payload`); a zero-width space keeps even a later parser from it.
@@ -22,15 +25,18 @@ def escape(text: str, most: int = 500) -> str:
     line = one_line(text, most).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in ("*", "_", "~", "`", "@", "#"):
         line = line.replace(sign, f"{sign}\u200b")
-    return line.replace("://", ":\u200b//")
+    return _EMOJI.sub(":\u200b", line.replace("://", ":\u200b//"))
 
 
 def blocks(message: Message) -> list[dict[str, Any]]:
     """The message as Block Kit: title, verdict, findings, commands, and the link to the page."""
     icon = "✅" if message.kind == "resolved" else _ICONS.get(message.severity, "🔵")
     found: list[dict[str, Any]] = [
-        # plain_text: Slack formats and links nothing in it.
-        {"type": "header", "text": {"type": "plain_text", "text": f"{icon} {message.title}"[:150], "emoji": True}}
+        # plain_text: Slack formats and links nothing in it, but it shows :name: as an emoji.
+        {
+            "type": "header",
+            "text": {"type": "plain_text", "text": _plain(f"{icon} {message.title}")[:150], "emoji": False},
+        }
     ]
     mention = "<!channel> " if message.mentions_channel else ""
     found.append(_section(f"{mention}*{escape(message.headline, 1_500)}*"))
@@ -77,7 +83,13 @@ def send_slack(url: str, message: Message) -> None:
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:_TEXT_MAX], "verbatim": True}}
+    # Escaping makes text longer: where that is too long, it is not cut inside an entity.
+    cut = text if len(text) <= _TEXT_MAX else _CUT_ENTITY.sub("", text[:_TEXT_MAX])
+    return {"type": "section", "text": {"type": "mrkdwn", "text": cut, "verbatim": True}}
+
+
+def _plain(text: str) -> str:
+    return _EMOJI.sub(":\u200b", text)
 
 
 def _code(commands: tuple[str, ...]) -> dict[str, Any]:

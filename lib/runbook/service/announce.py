@@ -55,7 +55,8 @@ def _tell(
     run: int | None = None,
     text: str = "",
 ) -> None:
-    for medium in context.mediums:
+    found = row(connection, "SELECT severity FROM runbook.incidents WHERE id = %(id)s", {"id": incident})
+    for medium in context.mediums(found["severity"] if found else ""):
         made = deliveries.add(connection, incident, medium, kind, f"{key}:{medium}", run, text)
         if made is not None:
             context.queue.message(connection, made)

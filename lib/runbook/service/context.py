@@ -39,12 +39,18 @@ class Context:
         s = self.settings
         return Limits(s.runbook_storm_runs, s.runbook_storm_minutes, s.runbook_storm_pause_seconds)
 
-    @property
-    def mediums(self) -> tuple[str, ...]:
-        """The ways to tell people that are set up: slack, mail."""
+    def mediums(self, severity: str) -> tuple[str, ...]:
+        """The ways to tell people of an incident of `severity` that are set up: slack, mail."""
         s = self.settings
-        has_mail = s.smtp_host and s.smtp_from and (s.alert_email_to or s.critical_alert_email_to)
+        has_mail = s.smtp_host and s.smtp_from and self.mail_to(severity)
         return tuple(name for name, is_set in (("slack", s.slack_webhook_url), ("mail", has_mail)) if is_set)
+
+    def mail_to(self, severity: str) -> tuple[str, ...]:
+        """The addresses that are written to, each once: critical incidents go to those of both settings."""
+        s = self.settings
+        wanted = (s.alert_email_to, s.critical_alert_email_to if severity == "critical" else None)
+        addresses = (address.strip() for setting in wanted for address in (setting or "").split(","))
+        return tuple(dict.fromkeys(address for address in addresses if address))
 
     def classify(self, alert: Alert) -> Known:
         """The alert with its procedure, and with the catalog's severity where it names none itself."""

@@ -14,8 +14,10 @@ from runbook.history import deliveries
 from runbook.history.changes import changes
 from runbook.history.closing import lasted
 from runbook.history.database import Connection, row, rows
+from runbook.history.events import note
 from runbook.history.listing import previous
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
+from runbook.notify.message import one_line
 from runbook.service.context import Context
 
 _log = logging.getLogger(__name__)
@@ -32,7 +34,7 @@ def send(context: Context, delivery: int) -> None:
     if waits is None or message is None:
         return
     try:
-        _hand_over(context, waits["medium"], message)
+        refused = _hand_over(context, waits["medium"], message)
     except NotifyError as error:
         reason = str(error)
         is_last = context.database.persist(lambda connection: deliveries.failed(connection, delivery, reason))
@@ -40,7 +42,16 @@ def send(context: Context, delivery: int) -> None:
         if is_last:
             return
         raise
-    context.database.persist(lambda connection: deliveries.sent(connection, delivery))
+    context.database.persist(lambda connection: _sent(connection, waits, refused))
+
+
+def _sent(connection: Connection, delivery: Mapping[str, Any], refused: tuple[str, ...]) -> None:
+    """It is out. Addresses that were refused are shown; trying again would tell the others twice."""
+    deliveries.sent(connection, delivery["id"])
+    if refused:
+        said = f"{delivery['medium']}: {delivery['kind']}: refused for {one_line(', '.join(refused), 200)}"
+        note(connection, delivery["incident_id"], "not_told", said, delivery["run"])
+        _log.warning("message %s was refused for %s of its addresses", delivery["id"], len(refused))
 
 
 def compose(connection: Connection, context: Context, delivery: Mapping[str, Any]) -> Message | None:
@@ -184,25 +195,25 @@ def _attachments(connection: Connection, context: Context, run: Mapping[str, Any
     return (Attachment(f"{run['run_id']}.html", content),)
 
 
-def _hand_over(context: Context, medium: str, message: Message) -> None:
+def _hand_over(context: Context, medium: str, message: Message) -> tuple[str, ...]:
+    """Give the message to its medium -> the addresses that were refused. Raises NotifyError when nobody gets it."""
     settings = context.settings
     if medium == "slack":
         if settings.slack_webhook_url is None:
             raise NotifyError("SLACK_WEBHOOK_URL is not set here.")
         notify.send_slack(settings.slack_webhook_url.get_secret_value(), message)
-        return
-    wanted = [settings.alert_email_to, settings.critical_alert_email_to if message.severity == "critical" else None]
-    recipients = [a.strip() for to in wanted if to for a in to.split(",") if a.strip()]
+        return ()
+    recipients = context.mail_to(message.severity)
     if not settings.smtp_host or not settings.smtp_from:
         raise NotifyError("SMTP_HOST or SMTP_FROM is not set here.")
     if not recipients:
-        return
+        raise NotifyError("ALERT_EMAIL_TO is not set here.")
     mailbox = Mailbox(
         settings.smtp_host,
         settings.smtp_port,
         settings.smtp_from,
-        tuple(dict.fromkeys(recipients)),
+        recipients,
         settings.smtp_username or "",
         settings.smtp_password.get_secret_value() if settings.smtp_password else "",
     )
-    notify.send_mail(mailbox, message)
+    return notify.send_mail(mailbox, message)
