@@ -73,14 +73,14 @@ class Site:
     def __init__(self, context: Context, gate: Gate) -> None:
         self.context, self.gate = context, gate
         self.metrics = Metrics(context)
+        self.webhook = Webhook(context, gate, self.metrics)
         self.templates = pages.templates()
 
     def routes(self) -> list[Route]:
         """Every address there is."""
-        webhook = Webhook(self.context, self.gate, self.metrics)
 
         async def take(request: Request) -> Response:
-            return await webhook(request)
+            return await self.webhook(request)
 
         return [
             Route("/webhook/alertmanager", take, methods=["POST"]),
@@ -247,13 +247,15 @@ class Site:
         status = error.status_code if isinstance(error, HTTPException) else 500
         said = str(error.detail) if isinstance(error, HTTPException) else ""
         if request.url.path.startswith("/webhook"):
-            return Response(f'{{"error": "HTTP {status}"}}', status, media_type="application/json", headers=_HEADERS)
+            return self.webhook.misdirected(status)
         return self.page(request, "error.html", {"status": status, "said": said}, status)
 
     async def away(self, request: Request, error: Exception) -> Response:
         return self.page(request, "error.html", {"status": 503, "said": str(error)}, 503)
 
     async def broke(self, request: Request, error: Exception) -> Response:
+        if request.url.path.startswith("/webhook"):
+            return self.webhook.broke()
         said = "The page could not be made. The service's log says why."
         return self.page(request, "error.html", {"status": 500, "said": said}, 500)
 

@@ -18,12 +18,29 @@ BODY_MAX = 4 * 1024 * 1024
 def parse(body: bytes) -> AlertGroup:
     """The message in `body`. Raises PayloadError saying what is wrong with it."""
     try:
-        data: Any = json.loads(body)
+        text = body.decode("utf-8-sig")
+        data: Any = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise PayloadError(f"The payload is not UTF-8: see byte {error.start}.") from None
     except RecursionError:
         raise PayloadError("The payload is nested too deeply.") from None
-    except ValueError:  # also UnicodeDecodeError, and numbers too long to read
-        raise PayloadError("The payload is not JSON in UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise PayloadError(f"The payload is not JSON: see line {error.lineno}, column {error.colno}.") from None
+    except ValueError:  # Python's limit on the digits of a number
+        raise PayloadError("A number in the payload has too many digits.") from None
     return group_from_json(data)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. One that names a field twice is refused: whichever were taken, the other would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise PayloadError("An object in the payload names a field twice.")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise PayloadError(f"The payload holds {name}, which is not JSON.")
 
 
 def accept(context: Context, group: AlertGroup) -> Receipt:

@@ -18,6 +18,7 @@ import uvicorn
 from runbook.errors import ConfigurationError
 from runbook.service import app as application
 from runbook.service.auth import Gate
+from runbook.service.connections import Connection
 from runbook.service.context import Context
 from runbook.service.worker import Background
 
@@ -57,6 +58,7 @@ def serve(
     tell(f"http://{shown}:{listener.getsockname()[1]}/")
     config = uvicorn.Config(
         application.build(context, gate, beside),
+        http=Connection,
         log_config=None,
         access_log=False,
         server_header=False,
