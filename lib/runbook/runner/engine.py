@@ -88,6 +88,7 @@ class Manager(NotebookExecutionManager):
         self.emit = emit
         self.written = -math.inf
         self.soon: asyncio.TimerHandle | None = None
+        self.is_unsaved = False
 
     def save(self, **options: Any) -> None:
         left = self.written + _SAVE_SECONDS - time.monotonic()
@@ -104,8 +105,18 @@ class Manager(NotebookExecutionManager):
             self.soon = None
         self.written = time.monotonic()
         temporary = self.output.with_name(f".{self.output.name}.part")
-        temporary.write_text(json.dumps(self.nb, ensure_ascii=False), encoding="utf-8", errors="replace")
-        temporary.replace(self.output)
+        try:
+            temporary.write_text(json.dumps(self.nb, ensure_ascii=False), encoding="utf-8", errors="replace")
+            temporary.replace(self.output)
+        except OSError:  # the disk is full, or gone: the run goes on, and the runner keeps the notebook
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self.emit({"event": "notebook", "notebook": self.nb})
+            self.is_unsaved = True
+        else:
+            if self.is_unsaved:
+                self.emit({"event": "notebook", "notebook": None})
+            self.is_unsaved = False
 
     def cell_start(self, cell: NotebookNode, cell_index: int | None = None, **options: Any) -> None:
         super().cell_start(cell, cell_index=cell_index, **options)

@@ -45,7 +45,8 @@ Emit = Callable[[dict[str, Any]], None]
 def execute(spec: Spec, emit: Emit) -> None:
     """Execute `spec` in this process; events go to `emit`, the notebook to spec.output. Never raises for a cell.
 
-    Events: plan (cells), cell_started, finding, cell_finished (error: its first line or ""), kernel_died, done.
+    Events: plan (cells), cell_started, finding, cell_finished (error: its first line or ""), kernel_died, done; and
+    notebook (the notebook itself, None once it is on the disk again) where it cannot be written.
     """
     from runbook.runner.engine import execute_with_papermill
 

@@ -69,6 +69,8 @@ class Record:
     end: End | None = None
     seconds: float = 0.0
     reason: str = ""
+    notebook: dict[str, Any] | None = None
+    """The executed notebook so far, while it cannot be written to the disk."""
 
     def take(self, event: Mapping[str, Any], now: float) -> None:
         """Write down one event of the executor. Unknown ones are ignored."""
@@ -85,6 +87,8 @@ class Record:
                 cell.state = CellState.FAILED if cell.error else CellState.RAN
                 cell.seconds = now - (cell.started if cell.started is not None else now)
                 self.running = None
+            case "notebook":
+                self.notebook = event["notebook"]
             case "done" | "kernel_died" as end:
                 self.end = End(end)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class RunResult:
     status: RunStatus
     verdict: str
     outcome: Mapping[str, Any]
+    unsaved: Mapping[str, bytes] = field(default_factory=dict)
+    """The files, by name, that could not be written to the folder: its disk is full, or gone."""
 
     @property
     def report(self) -> Path:
@@ -92,15 +95,15 @@ def run(
 
     With `warm` (a worker has one) nothing is imported for the run; without, its processes are new ones.
 
-    Raises InputError or ConfigurationError before anything has run; afterwards there is a page, or a
-    StorageError when nothing can be written.
+    Raises InputError or ConfigurationError before anything has run; afterwards there is a page, in the
+    result's `unsaved` where there was no room for it.
     """
     folders = folders or parameters.folders()
     settings = settings or settings_module.load()
     catalog = catalogs.load(folders.catalog)
     evidence = request.evidence or (Path(settings.runbook_evidence) if settings.runbook_evidence else None)
     prepared = prepare(request, catalog, folders, settings)
-    run_id, run_folder = _new_folder(folder, prepared.entry.procedure)
+    run_id, run_folder, has_room = _new_folder(folder, prepared.entry.procedure)
     started_at = datetime.now(UTC)
     on_progress(Progress("started", run_id, title=prepared.entry.procedure))
     # Rendering needs libraries that take half a second to import: do that while the notebook runs.
@@ -110,15 +113,19 @@ def run(
         request.cell_seconds or CELL_SECONDS,
     )
     progress = _progress_of(run_id, on_progress)
-    with tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True) as private:
-        environment = kernel_environment(run_folder, run_id, evidence)
+    with _private_folder() as private:
+        place = run_folder if has_room else Path(private) / "run"
+        place.mkdir(exist_ok=True)
+        environment = kernel_environment(place, run_id, evidence)
         environment["IPYTHONDIR"] = str(Path(private) / "ipython")
-        output = run_folder / "notebook.ipynb"
+        output = place / "notebook.ipynb"
         spec = Spec(run_id, str(prepared.notebook), str(output), private, dict(prepared.parameters))
         with watching(spec, environment, limits, cancelled or threading.Event(), progress, warm) as record:
             on_progress(Progress("reporting", run_id, seconds=record.seconds))
-            outcome = _write_all(run_id, run_folder, prepared, record, settings, catalog, started_at)
-    result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome)
+            outcome, unsaved = _write_all(run_id, place, prepared, record, settings, catalog, started_at)
+        if not has_room:
+            unsaved = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} | unsaved
+    result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome, unsaved)
     on_progress(Progress("finished", run_id, title=result.verdict, status=result.status, seconds=record.seconds))
     return result
 
@@ -131,18 +138,25 @@ def _write_all(
     settings: Settings,
     catalog: catalogs.Catalog,
     started_at: datetime,
-) -> dict[str, Any]:
-    """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds."""
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds, what had no room."""
     hidden = _secrets(settings, prepared.notebook)
     record.reason = _redact(record.reason, hidden)
     _keep_parameters(folder / "evidence" / "manifest.json", prepared, hidden)
     output = folder / "notebook.ipynb"
     notebook = _notebook(output, prepared.notebook, record, hidden)
-    _write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
+    unsaved: dict[str, bytes] = {}
+
+    def write(path: Path, text: str) -> None:
+        content = text.encode("utf-8", "replace")
+        if not _write(path, content):
+            unsaved[path.name] = content
+
+    write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
     outcome: dict[str, Any] = _redact(_outcome(run_id, prepared, record, notebook, started_at), hidden)
-    _write(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
-    _write(folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
-    return outcome
+    write(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
+    write(folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
+    return outcome, unsaved
 
 
 @contextlib.contextmanager
@@ -158,15 +172,33 @@ def cancelled_by_signals() -> Iterator[threading.Event]:
             signal.signal(name, handler)
 
 
-def _new_folder(parent: Path, procedure: str) -> tuple[str, Path]:
+def _new_folder(parent: Path, procedure: str) -> tuple[str, Path, bool]:
+    """A new run's id, its folder, and whether that could be made: a full disk stops no run. Raises InputError."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run_id = f"{moment}-{procedure}-{secrets.token_hex(4)}"
     folder = parent.resolve() / run_id
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _log.error("the run's folder cannot be made in %s: %s", parent, error.strerror)
+            return run_id, folder, False
         raise InputError(f"The run's folder cannot be made in {parent}: {error.strerror}. Name another.") from None
-    return run_id, folder
+    return run_id, folder, True
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    """A folder for what the run's processes need while it lasts. Raises StorageError."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="runbook-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise StorageError(
+            f"There is no folder for temporary files: {error.strerror}. Make room in {tempfile.gettempdir()}, or name"
+            " another with TMPDIR; then run again."
+        ) from None
+    with made as private:
+        yield private
 
 
 def _progress_of(run_id: str, on_progress: Callable[[Progress], None]) -> Callable[[Record, Mapping[str, Any]], None]:
@@ -186,14 +218,7 @@ def _progress_of(run_id: str, on_progress: Callable[[Progress], None]) -> Callab
 
 def _notebook(output: Path, original: Path, record: Record, hidden: tuple[str, ...]) -> dict[str, Any]:
     """The executed notebook, else the original when nothing was saved; states stamped in, secrets out."""
-    for source in (output, original):
-        try:
-            notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
-            break
-        except (OSError, ValueError):
-            continue
-    else:
-        notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    notebook = record.notebook or _read_first(output, original)
     for index, cell in enumerate(notebook["cells"]):
         known = record.cells.get(index)
         if known is not None and (known.counts or known.started is not None):
@@ -208,6 +233,16 @@ def _notebook(output: Path, original: Path, record: Record, hidden: tuple[str, .
             papermill.pop("status", None)  # it says `completed` of cells that never ran
     cleaned: dict[str, Any] = _redact(notebook, hidden)
     return cleaned
+
+
+def _read_first(*sources: Path) -> dict[str, Any]:
+    for source in sources:
+        try:
+            notebook: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return notebook
+    return {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 
 
 def _outcome(
@@ -269,7 +304,7 @@ def _keep_parameters(manifest: Path, prepared: Prepared, hidden: tuple[str, ...]
         recorded["context"]["parameters"] = _redact(values, hidden)
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing was recorded, or it was cut short: there is nothing to replay
-    _write(manifest, json.dumps(recorded, indent=1))
+    _write(manifest, json.dumps(recorded, indent=1).encode("utf-8", "replace"))
 
 
 def _page(
@@ -324,14 +359,18 @@ def _redact(data: Any, hidden: tuple[str, ...]) -> Any:
     return data
 
 
-def _write(path: Path, text: str) -> None:
-    """Write `path` at once or not at all. Raises StorageError."""
+def _write(path: Path, content: bytes) -> bool:
+    """Write `path` at once or not at all -> whether there was room."""
     temporary = path.with_name(f".{path.name}.{time.monotonic_ns()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path.name} cannot be written to {path.parent}: {error.strerror}.") from None
+        _log.error("%s cannot be written to %s: %s", path.name, path.parent, error.strerror)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _text(moment: datetime) -> str:

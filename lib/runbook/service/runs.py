@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from runbook import runner
 from runbook.errors import InputError, RunbookError, StorageError
-from runbook.history import Connection
+from runbook.history import Connection, archive
 from runbook.history import runs as history
 from runbook.history.artifacts import NAMES
+from runbook.history.database import rows
 from runbook.kernels import Warm
 from runbook.runner import Progress, Request, RunResult, RunStatus
 from runbook.service import announce
@@ -25,7 +25,7 @@ from runbook.service.context import Context
 _log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
 _PROGRESS_MAX = 400
-_UPLOAD_ATTEMPTS = 3
+_UPLOAD_ATTEMPTS = 2
 _NAME_MAX = 200
 _UNNAMED = "UnnamedAlert"
 
@@ -116,19 +116,36 @@ class Runs:
             requeue(connection, self.context, retry)
 
     def _keep(self, result: RunResult) -> dict[str, bytes]:
-        """Upload the run's folder -> {}; where the store is away, the files to keep in the database meanwhile."""
+        """Upload the run's folder -> {}; where that cannot be, what the database keeps of it meanwhile."""
         artifacts = self.context.artifacts
-        for attempt in range(_UPLOAD_ATTEMPTS):
+        for attempt in range(0 if result.unsaved else _UPLOAD_ATTEMPTS):
             try:
                 artifacts.save(result.folder)
             except StorageError as error:
-                _log.warning("%s", error)
+                _log.warning("run %s: %s", result.run_id, error)
                 time.sleep(0.5 * (attempt + 1))
             else:
                 if not artifacts.is_local:
                     shutil.rmtree(result.folder, ignore_errors=True)
                 return {}
-        return {name: gzip.compress(p.read_bytes()) for name in NAMES if (p := result.folder / name).is_file()}
+        if result.unsaved:
+            _log.warning("run %s: no room for its files in %s; the database keeps them", result.run_id, artifacts.spool)
+        return _copies(result, with_evidence=not artifacts.is_local)
+
+
+def _copies(result: RunResult, with_evidence: bool) -> dict[str, bytes]:
+    """What the database keeps of a run, packed: its files, and its evidence where another machine may need it."""
+    texts = dict(result.unsaved)
+    for name in NAMES:
+        if name not in texts and (path := result.folder / name).is_file():
+            texts[name] = path.read_bytes()
+    copies = {name: gzip.compress(text) for name, text in texts.items()}
+    evidence = archive.pack(result.folder) if with_evidence else None
+    if evidence is not None:
+        copies[archive.EVIDENCE] = evidence
+    elif with_evidence:
+        _log.warning("run %s: its evidence is too large for the database; it stays on this machine", result.run_id)
+    return copies
 
 
 def requeue(connection: Connection, context: Context, retry: history.Retry) -> None:
@@ -137,26 +154,51 @@ def requeue(connection: Connection, context: Context, retry: history.Retry) -> N
 
 
 def store_again(context: Context) -> int:
-    """Upload the folders that could not be stored and are still on this machine -> how many went."""
+    """Store the runs that the database keeps, now that the store is back or the disk has room -> how many went.
+
+    The worker of a run does it itself while it lives; when it is gone, whoever comes first, from the database's copies.
+    """
     artifacts, stored = context.artifacts, 0
-    if artifacts.is_local or not artifacts.spool.is_dir():
-        return 0
+    here: list[str] = []
+    if not artifacts.is_local and artifacts.spool.is_dir():
+        here = [path.name for path in artifacts.spool.iterdir()]
     with context.database.transaction() as connection:
-        kept = connection.execute("SELECT id, run_id FROM runbook.runs WHERE stored = 'database' LIMIT 20").fetchall()
+        kept = rows(connection, _KEPT, {"here": here, "is_local": artifacts.is_local})
     for run in kept:
-        folder: Path = artifacts.spool / str(run["run_id"])
-        if not folder.is_dir():
-            continue
         try:
-            artifacts.save(folder)
+            _store(context, run["id"], str(run["run_id"]))
         except StorageError:
-            return stored
-        with context.database.transaction() as connection:
-            connection.execute("UPDATE runbook.runs SET stored = 'artifacts' WHERE id = %s", [run["id"]])
-            connection.execute("DELETE FROM runbook.copies WHERE run = %s", [run["id"]])
-        shutil.rmtree(folder, ignore_errors=True)
+            return stored  # the store is still away, or the disk full: the next sweep tries again
         stored += 1
     return stored
+
+
+# A run that is stored and has a folder here was cut off in between: another machine stored it.
+_KEPT = """
+    SELECT r.id, r.run_id FROM runbook.runs r
+    WHERE (r.stored = 'database' AND (%(is_local)s OR r.run_id = ANY(%(here)s) OR NOT EXISTS (
+               SELECT 1 FROM runbook.workers w
+               WHERE w.name = r.worker AND w.seen_at > now() - interval '1 minute')))
+       OR (r.stored = 'artifacts' AND r.run_id = ANY(%(here)s))
+    ORDER BY r.id LIMIT 20
+"""
+
+
+def _store(context: Context, run: int, run_id: str) -> None:
+    """Bring one run's files to where they belong, from the database's copies and the folder here."""
+    with context.database.transaction() as connection:
+        found = rows(connection, "SELECT name, content FROM runbook.copies WHERE run = %(run)s", {"run": run})
+    copies = {copy["name"]: bytes(copy["content"]) for copy in found}
+    files = {
+        name: content if name == archive.EVIDENCE else gzip.decompress(content) for name, content in copies.items()
+    }
+    folder = context.artifacts.restore(run_id, files)
+    context.artifacts.save(folder)
+    with context.database.transaction() as connection:
+        connection.execute("UPDATE runbook.runs SET stored = 'artifacts' WHERE id = %s", [run])
+        connection.execute("DELETE FROM runbook.copies WHERE run = %s", [run])
+    if not context.artifacts.is_local:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _was_killed(ended: history.Ended) -> bool:
