@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 from IPython.display import display
 
 from runbook import settings, tables
+from runbook.ahead import Ahead, Coming, Item, NotKnown, Step
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
@@ -35,10 +36,8 @@ from runbook.sources.database import Database
 from runbook.sources.evidence import Answer, Evidence, Recording, collecting
 from runbook.sources.metrics import Metrics
 
-Step = Callable[..., Finding]
 ChartOf = Callable[[Finding, Window], Chart | None]
 _DIG_MINUTES_MAX = 60 * 24 * 30
-Ahead = Step | tuple[Step, Mapping[str, Any]]
 
 
 class Runbook:
@@ -61,7 +60,7 @@ class Runbook:
         self.findings: dict[str, Finding] = {}
         self._sources: dict[str, Any] = _open_sources(config, evidence)
         self._given = {**self._sources, "window": window, "alert": alert, "alerts_of_group": (alert, *self.others)}
-        self._ahead: dict[Any, Future[Finding]] = {}
+        self._ahead = Ahead()
         weakref.finalize(self, _close, tuple(self._sources.values()))
 
     @classmethod
@@ -119,23 +118,15 @@ class Runbook:
         book._introduce()
         return book
 
-    def ask_ahead(self, *steps: Ahead, **named: Ahead) -> None:
+    def ask_ahead(self, *steps: Item) -> None:
         """Starts steps side by side, so that slow sources cost their delay once; `check` then takes what is under way.
 
-        A step that builds on findings is given by the name its parameter for it has, after the ones
-        it needs: ask_ahead(session=sessions.latest, fills=drawdown.from_fills), from_fills having a
-        parameter `session`. A step with arguments is a pair: (platform.logs, {"app": "risk-agent"}).
+        A step with arguments or findings it builds on is written as `check` will be called, with the step
+        for its finding: `book.check(disk.growth, tables, filling=forecast)` is begun by
+        `(disk.growth, disk.tables, {"filling": disk.forecast})`, the two listed before it. What is not
+        listed, `check` runs when it comes to it.
         """
-        pool = ThreadPoolExecutor(max(len(steps) + len(named), 1), thread_name_prefix="ahead")
-        begun: dict[str, Future[Finding]] = {}
-        for name, item in [*(("", step) for step in steps), *named.items()]:
-            step, arguments = item if isinstance(item, tuple) else (item, {})
-            needs = [begun[one] for one in _names_of(step) if one in begun]
-            future = pool.submit(self._run_after, step, needs, arguments)
-            self._ahead[_key(step, arguments)] = future
-            if name:
-                begun[name] = future
-        pool.shutdown(wait=False)
+        self._ahead.begin(steps, self._run_ahead)
 
     def check(self, step: Step, *needs: Finding, chart: ChartOf | Sequence[ChartOf] = (), **arguments: Any) -> Finding:
         """Runs one step, shows its finding (and charts), and returns it.
@@ -144,8 +135,7 @@ class Runbook:
         step's parameters named database, metrics, cluster, alerts, window or alert are filled in.
         A source that gives no answer makes the finding unknown; a bug is raised.
         """
-        future = self._ahead.pop(_key(step, arguments), None)
-        found = future.result() if future else self._run(step, needs, arguments)
+        found = self._ahead.take(step, needs, arguments) or self._run(step, needs, arguments)
         self.findings[found.id] = found
         show_finding(found)
         if found.is_known:
@@ -203,17 +193,22 @@ class Runbook:
         """How each source that was asked behaved, and which were not needed."""
         return tuple(self.evidence.state(source.name) for source in self._sources.values())
 
-    def _run_after(self, step: Step, needs: Sequence[Future[Finding]], arguments: Mapping[str, Any]) -> Finding:
-        return self._run(step, [need.result() for need in needs], arguments)
+    def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding:
+        """As `_run`, with needs that are under way: what the step asked in vain, where one says nothing, is left out."""
+        found = None
+        with contextlib.suppress(NotKnown):
+            found = self._ask(step, needs, arguments)
+        missing = [one for need in needs if not (one := need.finding()).is_known]
+        return found if found is not None and not missing else _skipped(step, missing)
 
     def _run(self, step: Step, needs: Sequence[Finding], arguments: Mapping[str, Any]) -> Finding:
         missing = [need for need in needs if not need.is_known]
+        return _skipped(step, missing) if missing else self._ask(step, needs, arguments)
+
+    def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding:
         with collecting() as answers:
             try:
-                if missing:
-                    found = _skipped(step, missing)
-                else:
-                    found = step(*needs, **self._fill(step, arguments, len(needs)))
+                found = step(*needs, **self._fill(step, arguments, len(needs)))
             except SourceError as error:
                 found = Finding(
                     step_id(step), Status.UNKNOWN, f"{_subject(step)}: not known", f"{error}.".replace("..", ".")
@@ -305,10 +300,6 @@ def step_id(step: Step) -> str:
 
 def _names_of(step: Step) -> list[str]:
     return list(inspect.signature(step).parameters)
-
-
-def _key(step: Step, arguments: Mapping[str, Any]) -> tuple[Step, str]:
-    return step, repr(sorted(arguments.items()))
 
 
 def _show(bundle: Mapping[str, Any]) -> None:

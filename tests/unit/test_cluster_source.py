@@ -182,6 +182,36 @@ def test_logs_of_every_pod_within_the_window(cluster: Callable[..., Cluster]) ->
     assert "sinceTime=2026-01-15T13%3A40%3A00Z" in query
 
 
+def labelled(app: str, *names: str) -> list[dict[str, Any]]:
+    return [{"metadata": {"name": name, "labels": {"app.kubernetes.io/name": app}}} for name in names]
+
+
+def test_logs_are_read_from_the_pods_just_listed_without_listing_them_again(cluster: Callable[..., Cluster]) -> None:
+    def answers(path: str) -> tuple[int, Any]:
+        if "/log" in path:
+            return 200, b'2026-01-15T14:00:00Z {"level":"info","message":"in"}\n'
+        return 200, {"items": [*labelled("api", "api-1", "api-2"), *labelled("redis", "redis-1")]}
+
+    source = cluster(answers)
+    source.pods()
+    frame = source.logs("api", NOW - timedelta(minutes=30), NOW).frame
+    assert list(frame["pod"]) == ["api-1", "api-2"]
+    assert len([path for path in Api.asked if "/log" not in path]) == 1
+
+
+def test_a_pod_that_is_gone_since_it_was_listed_is_looked_for_again(cluster: Callable[..., Cluster]) -> None:
+    def answers(path: str) -> tuple[int, Any]:
+        if "/log" not in path:
+            return 200, {"items": labelled("api", "api-new" if "labelSelector" in path else "api-old")}
+        if "api-old" in path:
+            return 404, {"message": 'pods "api-old" not found'}
+        return 200, b'2026-01-15T14:00:00Z {"level":"info","message":"in"}\n'
+
+    source = cluster(answers)
+    source.pods()
+    assert list(source.logs("api", NOW - timedelta(minutes=30), NOW).frame["pod"]) == ["api-new"]
+
+
 def test_no_pod_to_read_logs_from(cluster: Callable[..., Cluster]) -> None:
     with pytest.raises(QueryFailed, match="has no pod of api to read logs from"):
         cluster((200, {"items": []})).logs("api", NOW, NOW)

@@ -152,7 +152,9 @@ def test_compression_on_timescale_is_estimated_from_what_it_saved_so_far() -> No
     version = pd.DataFrame({"version": ["2.14.2"]})
     chunks = pd.DataFrame({"hypertable": ["candlesticks"], "chunks": [40], "compressed": [20], "old": [13], "old_bytes": [13 * GIBI]})  # fmt: skip
     saved = pd.DataFrame({"hypertable": ["candlesticks"], "before_bytes": [20 * GIBI], "after_bytes": [4 * GIBI]})
-    found = storage.compression(sizes(), Source(version, chunks, saved), WINDOW)  # type: ignore[arg-type]
+    frames = {"disk/timescale": version, "disk/chunks": chunks, "disk/compressed": saved}
+    source: Any = SimpleNamespace(ask=lambda question, **_: SimpleNamespace(frame=frames[question]))
+    found = storage.compression(sizes(), source, WINDOW)
     assert found.figures["gain_bytes"] == pytest.approx(13 * GIBI * 0.8)
     assert found.status is Status.WARNING
     nothing: Any = Source(pd.DataFrame({"version": []}), pd.DataFrame({"recent": [100_000_000]}))

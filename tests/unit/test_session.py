@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from runbook import session
+from runbook.ahead import THREADS_MAX
 from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed
@@ -127,11 +128,90 @@ def test_steps_asked_ahead_run_once_and_side_by_side(book: Runbook) -> None:
         """Third: builds on the first."""
         return Finding("third", Status.OK, f"third after {first.figures['n']}")
 
-    book.ask_ahead(second, first=first, third=third)
+    book.ask_ahead(second, first, (third, first))
     found = book.check(first)
     assert book.check(second).title == "second"
     assert book.check(third, found).title == "third after 7"
     assert ran == ["first"]
+
+
+def test_what_is_asked_ahead_waits_only_where_it_looks(book: Runbook) -> None:
+    asked = threading.Event()
+
+    def early() -> Finding:
+        """Early: only after the later step has put its question."""
+        assert asked.wait(10)
+        return Finding("early", Status.OK, "early", figures={"n": 1})
+
+    def later(found: Finding, more: Finding | None = None) -> Finding:
+        """Later: asks, then looks at what it builds on."""
+        asked.set()
+        return Finding("later", Status.OK, f"later than {found.figures['n']} and {more.title if more else 'nothing'}")
+
+    book.ask_ahead(early, fine, (later, early, {"more": fine}))
+    found, more = book.check(early), book.check(fine)
+    assert book.check(later, found, more=more).title == f"later than 1 and {more.title}"
+
+
+def test_what_needs_an_unknown_finding_is_skipped_ahead_as_otherwise(book: Runbook) -> None:
+    def asks_too(found: Finding, database: Database) -> Finding:
+        """Asks too: and fails, before it looks."""
+        database.sql("SELECT 1")
+        return Finding("test_session.asks_too", Status.OK, str(found.figures))
+
+    def copes(found: Finding | None = None) -> Finding:
+        """Copes: without the finding, too."""
+        return Finding("test_session.copes", Status.OK, "known" if found is not None and found.is_known else "unknown")
+
+    book.ask_ahead(asks, (needs_fine, asks), (asks_too, asks), (copes, {"found": asks}))
+    found = book.check(asks)
+    for step, name in ((needs_fine, "Needs fine"), (asks_too, "Asks too")):
+        after = book.check(step, found)
+        assert (after.status, after.title, after.answers) == (Status.SKIPPED, f"{name}: skipped", ())
+    assert book.check(copes, found=found).title == "unknown"
+
+
+def test_a_cell_run_again_asks_again_and_what_follows_builds_on_the_new_finding(book: Runbook) -> None:
+    numbers = iter(range(1, 9))
+
+    def counts() -> Finding:
+        """Counts: up."""
+        return Finding("counts", Status.OK, "counts", figures={"n": next(numbers)})
+
+    book.ask_ahead(counts, (needs_fine, counts))
+    first, second = book.check(counts), book.check(counts)
+    assert (first.figures["n"], second.figures["n"]) == (1, 2)
+    assert book.check(needs_fine, second).title == "n is 2"
+    assert book.check(needs_fine, first).title == "n is 1"
+
+
+def test_other_arguments_than_were_asked_ahead_are_asked_anew(book: Runbook) -> None:
+    def limited(limit: float) -> Finding:
+        """Limited: to what it is given."""
+        return Finding("limited", Status.OK, f"at most {limit}")
+
+    book.ask_ahead((limited, {"limit": 1.0}))
+    assert book.check(limited, limit=2.0).title == "at most 2.0"
+    assert book.check(limited, limit=1.0).title == "at most 1.0"
+
+
+def test_what_is_built_on_is_listed_before(book: Runbook) -> None:
+    with pytest.raises(InputError, match="fine is built on but not listed before"):
+        book.ask_ahead((needs_fine, fine), fine)
+
+
+def test_many_steps_asked_ahead_need_few_threads_and_do_not_wait_for_each_other(book: Runbook) -> None:
+    def link(found: Finding | None = None, n: int = 0) -> Finding:
+        """Link: of a chain."""
+        return Finding("link", Status.OK, "link", figures={"n": n + (found.figures["n"] if found else 0)})
+
+    book.ask_ahead((link, {"n": 1}), *((link, {"found": link, "n": n}) for n in range(2, 61)))
+    names = {thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")}
+    assert len(names) <= THREADS_MAX
+    found = book.check(link, n=1)
+    for n in range(2, 61):
+        found = book.check(link, found=found, n=n)
+    assert found.figures["n"] == sum(range(61))
 
 
 def test_a_bug_asked_ahead_is_raised_where_it_is_checked(book: Runbook) -> None:

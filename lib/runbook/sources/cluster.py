@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 import kubernetes.client
@@ -22,9 +25,12 @@ from kubernetes.config.config_exception import ConfigException
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
 from runbook.sources import logs
 from runbook.sources.evidence import Answer, Evidence, Recording
+from runbook.sources.overlap import at_once
 
 NAME = "cluster"
 ITEMS_MAX = 500
+_REMEMBERED_SECONDS = 10.0
+"""How long the names in a list of pods serve to find an app's log: within a report, not between two looks."""
 LOG_LINES_MAX = 2_000
 LOG_BYTES_MAX = 2 * 1024 * 1024
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
@@ -50,6 +56,7 @@ class Cluster:
         self._recording = Recording.at(kubeconfig)
         self._client: kubernetes.client.ApiClient | None = None
         self._lock = threading.Lock()
+        self._pods_seen: dict[str, tuple[float, list[str]]] = {}
 
     def pods(self, app: str | None = None, component: str | None = None) -> Answer:
         """Pods, one row a pod (its first container): DataFrame with POD_COLUMNS, CPU in cores, memory in bytes."""
@@ -58,7 +65,7 @@ class Cluster:
             f"GET pods {labels}".strip(),
             {},
             self._kubectl("get", "pods", *(["-l", labels] if labels else [])),
-            lambda: _pods(self._list("pods", "/api/v1", labels)),
+            lambda: _pods(self._list_pods(labels)),
         )
 
     def deployments(self, app: str | None = None, component: str | None = None) -> Answer:
@@ -161,20 +168,42 @@ class Cluster:
                 "cluster answered in a form that Kubernetes does not use; is KUBECONFIG right?"
             ) from None
 
+    def _list_pods(self, labels: str) -> list[Any]:
+        """The pods, whose names are remembered by app: a log is asked for by its pod."""
+        items = self._list("pods", "/api/v1", labels)
+        names: dict[str, list[str]] = {}
+        if len(items) < ITEMS_MAX:  # all there are of each app
+            for item in items:
+                app = (_at(item, "metadata", "labels") or {}).get("app.kubernetes.io/name", "")
+                names.setdefault(app, []).append(_name(item))
+        self._pods_seen |= {app: (time.monotonic(), found) for app, found in names.items()}
+        return items
+
     def _logs(self, app: str, start: datetime, end: datetime, tail: int, previous: bool) -> pd.DataFrame:
         if not _NAME.match(app):
             raise QueryFailed(f"cluster: {app[:60]!r} is not the name of a deployment")
-        names = [str(item["metadata"]["name"]) for item in self._list("pods", "/api/v1", _labels(app, None))]
-        if not names:
-            raise QueryFailed(f"cluster has no pod of {app} to read logs from")
         query = {
             "tailLines": str(tail), "limitBytes": str(LOG_BYTES_MAX), "timestamps": "true",
             "sinceTime": start.strftime("%Y-%m-%dT%H:%M:%SZ"), **({"previous": "true"} if previous else {}),
         }  # fmt: skip
-        frames = []
-        for name in names[:5]:
+        seen_at, names = self._pods_seen.get(app, (-math.inf, []))
+        if time.monotonic() - seen_at < _REMEMBERED_SECONDS:
+            try:
+                return self._logs_of(names, query, start, end)
+            except QueryFailed as error:
+                if "answered 404" not in str(error):
+                    raise  # else a pod is gone since: look again which there are
+        names = [_name(item) for item in self._list_pods(_labels(app, None))]
+        if not names:
+            raise QueryFailed(f"cluster has no pod of {app} to read logs from")
+        return self._logs_of(names, query, start, end)
+
+    def _logs_of(self, names: list[str], query: Mapping[str, str], start: datetime, end: datetime) -> pd.DataFrame:
+        def log_of(name: str) -> pd.DataFrame:
             _, body = self._get(f"/api/v1/namespaces/{self.namespace}/pods/{name}/log", query)
-            frames.append(logs.parse(body.decode("utf-8", "replace"), name))
+            return logs.parse(body.decode("utf-8", "replace"), name)
+
+        frames = at_once(*(partial(log_of, name) for name in names[:5]))
         rows = pd.concat(frames, ignore_index=True)
         within = rows["time"].isna() | ((rows["time"] >= start) & (rows["time"] <= end))
         return logs.frame_of(rows[within].to_dict("records"))
@@ -232,6 +261,10 @@ def _refusal(status: int, body: bytes) -> QueryFailed | SourceUnavailable:
             f"cluster forbids this to the role (403): {message or 'see docs/kubernetes.md for the verbs it needs'}"
         )
     return QueryFailed(f"cluster answered {status}: {message or 'no reason given'}")
+
+
+def _name(item: Any) -> str:
+    return str(_at(item, "metadata", "name") or "")
 
 
 def _labels(app: str | None, component: str | None) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -19,9 +19,11 @@ import psycopg
 from psycopg import sql
 
 from runbook.errors import NotConfigured, QueryFailed, SourceError, SourceUnavailable
-from runbook.sources.evidence import Answer, Evidence, Recording
+from runbook.sources.evidence import Answer, Call, Evidence, Recording, collect, collecting
 
 NAME = "database"
+CONNECTIONS_MAX = 6
+"""It is somebody's production database: a report takes no more connections than that at a time."""
 ROWS_MAX = 5_000
 AD_HOC_ROWS_MAX = 1_000
 # The server stops a slow query before the seam gives up waiting: a refused question, not a source that hangs.
@@ -35,7 +37,10 @@ FROM information_schema.columns WHERE table_schema = ANY (current_schemas(false)
 
 
 class Database:
-    """Asks PostgreSQL: one autocommit connection a thread, read only, every statement time-limited."""
+    """Asks PostgreSQL over a few autocommit connections, read only, every statement time-limited.
+
+    A question costs one round trip: options are set while connecting, nothing begins or ends a transaction.
+    """
 
     name = NAME
 
@@ -46,6 +51,9 @@ class Database:
         self._idle: list[psycopg.Connection[Any]] = []
         self._lock = threading.Lock()
         self._schema: str | None = None
+        self._detecting = threading.Lock()
+        # One place is kept for detecting the schema, which a question may wait for while it holds its own.
+        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX - 1)
         self._recording = Recording.at(dsn)
 
     @property
@@ -54,14 +62,9 @@ class Database:
 
         Raises QueryFailed where it has neither.
         """
-        if self._schema is None:
-            row = self._ask(_DETECT, {}, ROWS_MAX).frame.iloc[0]
-            if not row["platform"] and not row["documented"]:
-                raise QueryFailed(
-                    "database has no table trading_sessions that this role can see: "
-                    "check the database's name in DATABASE_URL and the role's SELECT grants"
-                )
-            self._schema = "platform" if row["platform"] else "documented"
+        with self._detecting:
+            if self._schema is None:
+                self._schema = self._detected()
         return self._schema
 
     def ask(self, question: str, **parameters: Any) -> Answer:
@@ -71,11 +74,37 @@ class Database:
         schema's own wording is taken where there is one. NUMERIC comes back as float64, times as
         UTC, UUID and enums as text. Raises SourceError.
         """
-        return self._ask(_statement(question, self.schema), parameters, ROWS_MAX)
+        if _has_own_wording(question):
+            with self._places:
+                return self._ask_own_wording(question, parameters)
+        try:
+            with self._places:
+                return self._put(_statement(question, "platform"), parameters)
+        except QueryFailed:
+            if self._schema is None:
+                self.schema  # noqa: B018 - raises where it is another database altogether, which says more
+            raise
+
+    def _ask_own_wording(self, question: str, parameters: Mapping[str, Any]) -> Answer:
+        """The answer to a question that the schemas word differently.
+
+        Where the schema is not known yet, the platform's wording is sent beside the question after it, and
+        its result taken only where that is the schema: this saves a round trip in front of all others.
+        """
+        if self._schema is not None or self._recording or self._evidence.replay:
+            return self._put(_statement(question, self.schema), parameters)
+        likely = _statement(question, "platform")
+        begun = Call(lambda: self._fetch(likely, parameters, ROWS_MAX), "ask-likely")
+        statement = _statement(question, self.schema)
+        if statement == likely:
+            return self._put(statement, parameters, begun.result)
+        begun.has_ended(self._evidence.limit_seconds)  # for its connection: no more than CONNECTIONS_MAX at a time
+        return self._put(statement, parameters)
 
     def sql(self, statement: str, **parameters: Any) -> Answer:
         """The answer to one ad hoc statement (%(name)s placeholders), at most 1,000 rows, read only."""
-        return self._ask(statement, parameters, AD_HOC_ROWS_MAX, in_transaction=True)
+        with self._places:
+            return self._put(statement, parameters, lambda: self._fetch_ad_hoc(statement, parameters))
 
     def close(self) -> None:
         """Closes the idle connections."""
@@ -84,38 +113,70 @@ class Database:
         for connection in connections:
             connection.close()
 
-    def _ask(
-        self, statement: str, parameters: Mapping[str, Any], rows_max: int, *, in_transaction: bool = False
+    def _detected(self) -> str:
+        """The schema, by a question of its own: it belongs to no finding, unless it fails."""
+        try:
+            with collecting() as answers:
+                row = self._put(_DETECT, {}).frame.iloc[0]
+                if not row["platform"] and not row["documented"]:
+                    raise QueryFailed(
+                        "database has no table trading_sessions that this role can see: "
+                        "check the database's name in DATABASE_URL and the role's SELECT grants"
+                    )
+        except SourceError:
+            collect(answers)
+            raise
+        return "platform" if row["platform"] else "documented"
+
+    def _put(
+        self, statement: str, parameters: Mapping[str, Any], fetch: Callable[[], pd.DataFrame] | None = None
     ) -> Answer:
         return self._evidence.ask(
             NAME,
             statement.strip(),
             parameters,
             self._command(statement, parameters),
-            lambda: self._fetch(statement, parameters, rows_max, in_transaction),
+            fetch or (lambda: self._fetch(statement, parameters, ROWS_MAX)),
             replay=self._recording,
         )
 
-    def _fetch(
-        self, statement: str, parameters: Mapping[str, Any], rows_max: int, in_transaction: bool
+    def _fetch(self, statement: str, parameters: Mapping[str, Any], rows_max: int) -> pd.DataFrame:
+        """The result of one of our own statements, which are bounded: one round trip."""
+
+        def rows_of(connection: psycopg.Connection[Any]) -> tuple[list[Any], list[str]]:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return cursor.fetchall(), [column.name for column in cursor.description or ()]
+
+        return self._frame(rows_of, rows_max)
+
+    def _fetch_ad_hoc(self, statement: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
+        """The result of anybody's statement: no more of its rows than are shown, and nothing it SETs stays."""
+
+        def rows_of(connection: psycopg.Connection[Any]) -> tuple[list[Any], list[str]]:
+            with (
+                connection.transaction(force_rollback=True),
+                connection.cursor() as cursor,
+                # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
+                closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
+            ):
+                rows = list(islice(stream, AD_HOC_ROWS_MAX + 1))
+                if not rows:  # a stream without rows does not name its columns
+                    stream.close()
+                    cursor.execute(statement, parameters or None)
+                return rows, [column.name for column in cursor.description or ()]
+
+        return self._frame(rows_of, AD_HOC_ROWS_MAX)
+
+    def _frame(
+        self, rows_of: Callable[[psycopg.Connection[Any]], tuple[list[Any], list[str]]], rows_max: int
     ) -> pd.DataFrame:
         if not self._dsn:
             raise NotConfigured("database is not configured: set DATABASE_URL to the trading database, read-only role")
         stale = bool(self._idle)
         try:
-            # What an ad hoc statement SETs must not outlive it; our own questions save the two round trips.
-            with (
-                self._connection() as connection,
-                connection.transaction(force_rollback=True) if in_transaction else nullcontext(),
-                connection.cursor() as cursor,
-                # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
-                closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
-            ):
-                rows = list(islice(stream, rows_max + 1))
-                if not rows:  # a stream without rows does not name its columns
-                    stream.close()
-                    cursor.execute(statement, parameters or None)
-                columns = _distinct([column.name for column in cursor.description or ()])
+            with self._connection() as connection:
+                rows, names = rows_of(connection)
         except psycopg.errors.QueryCanceled:
             raise QueryFailed(
                 f"database stopped the query after {self._evidence.limit_seconds * _SERVER_SHARE:g} s (statement_timeout)"
@@ -123,12 +184,13 @@ class Database:
         except psycopg.OperationalError as error:
             if stale:  # the connection may have died while it was idle: once more
                 self.close()
-                return self._fetch(statement, parameters, rows_max, in_transaction)
+                return self._frame(rows_of, rows_max)
             raise SourceUnavailable(f"database cannot be used: {_first_line(error)}") from None
         except psycopg.Error as error:
             if error.sqlstate is None:  # psycopg's own word that a command like SET, or an empty one, has no rows
                 raise QueryFailed("database has no rows to show for this statement; ask with SELECT") from None
             raise QueryFailed(f"database refused the query: {_first_line(error)}") from None
+        columns = _distinct(names)
         frame = pd.DataFrame(rows[:rows_max], columns=columns, dtype="object")
         frame = frame.assign(**{name: _column(frame[name]) for name in columns}) if columns else frame
         frame.attrs["truncated"] = len(rows) > rows_max
@@ -174,6 +236,12 @@ class Database:
             f"kubectl exec -i -n {shlex.quote(self._namespace)} deployment/postgres -- "
             f"psql -U postgres -d cryptofunk <<'SQL'\n{text.rstrip(';')};\nSQL"
         )
+
+
+@cache
+def _has_own_wording(question: str) -> bool:
+    """Whether the documented schema words `question` its own way."""
+    return (resources.files(__package__) / "sql" / "documented" / f"{question}.sql").is_file()
 
 
 @cache

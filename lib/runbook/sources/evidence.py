@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -72,6 +72,13 @@ def collecting() -> Iterator[list[Answer]]:
         yield answers
     finally:
         _collected.reset(token)
+
+
+def collect(answers: Iterable[Answer]) -> None:
+    """Adds `answers`, given in other threads, to those that this thread collects, if it does."""
+    collected = _collected.get()
+    if collected is not None:
+        collected.extend(answers)
 
 
 class Recording:
@@ -228,9 +235,7 @@ class Evidence:
         answer = self._keep(
             source, question, parameters, command, asked_at, time.perf_counter() - began, data, error, origin
         )
-        collected = _collected.get()
-        if collected is not None:
-            collected.append(answer)
+        collect([answer])
         if error is not None:
             raise type(error)(answer.reason) from None
         return answer
@@ -323,25 +328,43 @@ class _TooSlow(SourceUnavailable):
     """The source did not answer in time."""
 
 
-def _within(fetch: Callable[[], Any], limit_seconds: float, source: str) -> Any:
-    """`fetch()`, waited for at most `limit_seconds`. A call that hangs is left to its own daemon thread."""
-    result: list[Any] = []
-    failure: list[BaseException] = []
+class Call:
+    """A call under way in a daemon thread of its own, to which one that hangs is left."""
 
-    def call() -> None:
+    def __init__(self, call: Callable[[], Any], name: str) -> None:
+        self._call = call
+        self._result: list[Any] = []
+        self._failure: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def has_ended(self, limit_seconds: float | None = None) -> bool:
+        """Whether it has ended, well or not, waited for at most `limit_seconds` (None: however long it takes)."""
+        self._thread.join(limit_seconds)
+        return not self._thread.is_alive()
+
+    def result(self, limit_seconds: float | None = None) -> Any:
+        """What the call returned. Raises what it raised, and TimeoutError where it takes longer than that."""
+        self._thread.join(limit_seconds)
+        if self._failure:
+            raise self._failure[0]
+        if not self._result:
+            raise TimeoutError
+        return self._result[0]
+
+    def _run(self) -> None:
         try:
-            result.append(fetch())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below, whatever it is
-            failure.append(error)
+            self._result.append(self._call())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for, whatever it is
+            self._failure.append(error)
 
-    thread = threading.Thread(target=call, name=f"ask-{source}", daemon=True)
-    thread.start()
-    thread.join(limit_seconds)
-    if failure:
-        raise failure[0]
-    if not result:
+
+def _within(fetch: Callable[[], Any], limit_seconds: float, source: str) -> Any:
+    """`fetch()`, waited for at most `limit_seconds`."""
+    call = Call(fetch, f"ask-{source}")
+    if not call.has_ended(limit_seconds):
         raise _TooSlow(f"{source} did not answer in {limit_seconds:g} s")
-    return result[0]
+    return call.result()
 
 
 def _key(source: str, question: str, parameters: Mapping[str, Any]) -> str:
