@@ -14,6 +14,7 @@ from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
+from runbook.sources.overlap import at_once
 from runbook.steps import platform
 from runbook.steps.agent_verdict import decide
 from runbook.steps.causes import llm, mcp_servers, resources, store, tools
@@ -171,13 +172,16 @@ def online(metrics: Metrics, window: Window) -> Finding:
 def signals(database: Database, window: Window) -> Finding:
     """Signals: how many each agent made over the window, and who fell silent against its own habit before the alert."""
     width = max(300, math.ceil(window.seconds / 40 / 300) * 300)
-    frame = database.ask("agents/signals", start=window.start, as_of=window.as_of, seconds=width).frame
+    # The habit is measured before the alert: afterwards an agent may be down.
+    made, gaps = at_once(
+        lambda: database.ask("agents/signals", start=window.start, as_of=window.as_of, seconds=width),
+        lambda: database.ask("agents/gaps", since=window.start - timedelta(days=1), before=window.starts_at),
+    )
+    frame = made.frame
     if frame.empty:
         return Finding("agents.signals", Status.WARNING, "No agent made a signal in the window",
                        "agent_signals has no row in the window: no decision rests on anything.", {"count": 0, "silent": "all"})  # fmt: skip
-    # The habit is measured before the alert: afterwards an agent may be down.
-    habits = database.ask("agents/gaps", since=window.start - timedelta(days=1), before=window.starts_at).frame
-    table = signal_habits(frame, habits, window)
+    table = signal_habits(frame, gaps.frame, window)
     silent = [str(one) for one in table.loc[table["state"] == "silent", "agent"]]
     quiet = [f"{row['agent']} ({duration(row['age'])}, p95 {duration(row['p95 gap'])})" for row in table[table["state"] == "quiet"].to_dict("records")]  # fmt: skip
     grid = frame.pivot_table(index="agent_name", columns="bucket", values="signals", aggfunc="sum")

@@ -18,6 +18,7 @@ from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, quote, union
+from runbook.sources.overlap import at_once
 from runbook.steps.levels import part
 from runbook.steps.platform import logs_of, names
 from runbook.steps.verdicts import Suspect, figures_of, kubectl, silence, suspects, title_of, unknown_reasons
@@ -212,7 +213,7 @@ def evaluated(rule_found: Finding, alert: Alert, metrics: Metrics, window: Windo
 
 def about(alert: Alert, cluster: Cluster, rule: Finding | None = None) -> Finding:
     """What the alert is about: its labels and its expression's metrics, resolved to pods, deployments and tables."""
-    pods, deployments = cluster.pods().frame, cluster.deployments().frame
+    pods, deployments = (answer.frame for answer in at_once(cluster.pods, cluster.deployments))
     expression = str(rule.figures.get("expression", "")) if rule is not None else ""
     why: dict[str, str] = {}
     for label in _LABELS:

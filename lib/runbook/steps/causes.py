@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextvars
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,6 +16,7 @@ from runbook.errors import SourceError
 from runbook.outcome import Action, Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, quote, quote_pattern, selector
+from runbook.sources.overlap import at_once
 from runbook.steps.fleet import MCP_SERVERS, workload_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import raise_limit
@@ -48,13 +48,7 @@ def mcp_servers(cluster: Cluster) -> Finding:
             return {"server": server, "port": str(port), "state": "unknown", "answer": str(error), "error": error}
 
     # Side by side: four servers that hang must not take four time limits.
-    with ThreadPoolExecutor(len(MCP_SERVERS)) as pool:
-        rows = list(
-            pool.map(
-                lambda job: job[0].run(ask, job[1]),
-                [(contextvars.copy_context(), item) for item in MCP_SERVERS.items()],
-            )
-        )
+    rows = at_once(*(partial(ask, item) for item in MCP_SERVERS.items()))
     unknown = [row for row in rows if row["state"] == "unknown"]
     if len(unknown) == len(rows):
         raise unknown[0]["error"]

@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ from runbook.outcome import Action, Finding, Status, Table, Verdict
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, union
+from runbook.sources.overlap import at_once
 from runbook.steps.levels import Level, by_label, last, level, part, rise
 from runbook.steps.verdicts import figures_of, kubectl, suspects, title_of, unknown_reasons
 from runbook.tables import amount, duration, moment
@@ -57,8 +59,8 @@ QUERIES = {"exchange": _EXCHANGE, "llm": _LLM, "pool": _POOL, "nats": _NATS}
 
 def database(database: Database) -> Finding:
     """The database server: does SELECT 1 answer, and how full are its connections, its locks and its disk now."""
-    row = database.ask("health/database").frame.iloc[0]
-    holders = database.ask("health/activity").frame.rename(columns={"longest_seconds": "longest"})
+    server, activity = at_once(lambda: database.ask("health/database"), lambda: database.ask("health/activity"))
+    row, holders = server.frame.iloc[0], activity.frame.rename(columns={"longest_seconds": "longest"})
     connections, most = _number(row["connections"]), _number(row["max_connections"])
     waiting, oldest = _number(row["waiting_for_locks"]), _number(row["oldest_transaction_seconds"])
     share = connections / most if most > 0 else float("nan")
@@ -318,13 +320,15 @@ def coingecko(cluster: Cluster, window: Window) -> Finding:
 
 def endpoints(cluster: Cluster) -> Finding:
     """Health endpoints: what api, orchestrator, bifrost and NATS answer through the API server's proxy."""
-    rows: list[dict[str, Any]] = []
-    for name, service, port, path in ENDPOINTS:
+
+    def ask(name: str, service: str, port: int, path: str) -> dict[str, Any]:
         try:
             answer = cluster.health(service, port, path).data
-            rows.append({"service": name, "path": path, "answer": _answer(answer), "state": _state(answer)})
+            return {"service": name, "path": path, "answer": _answer(answer), "state": _state(answer)}
         except QueryFailed as error:
-            rows.append({"service": name, "path": path, "answer": str(error)[:160], "state": "unknown"})
+            return {"service": name, "path": path, "answer": str(error)[:160], "state": "unknown"}
+
+    rows = at_once(*(partial(ask, *endpoint) for endpoint in ENDPOINTS))
     down = [str(row["service"]) for row in rows if row["state"] == "down"]
     unsure = [str(row["service"]) for row in rows if row["state"] == "unknown"]
     words = [f"no healthy answer: {', '.join(down)}"] * bool(down) + [f"not known: {', '.join(unsure)}"] * bool(unsure)

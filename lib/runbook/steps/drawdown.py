@@ -13,6 +13,7 @@ from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
+from runbook.sources.overlap import at_once
 from runbook.steps.drawdown_verdict import decide, limit_of, points
 from runbook.steps.equity import Episode, episodes, from_cash_and_quantities, underwater
 from runbook.steps.values import number
@@ -40,7 +41,13 @@ _COARSE_BUCKETS = 300
 def from_fills(session: Finding, database: Database, window: Window) -> Finding:
     """Drawdown from fills: cash and quantities of every fill, priced with the candles of the time."""
     arguments = _grid(session, window)
-    fills = database.ask("drawdown/fills", **arguments).frame
+    fills, closes = (
+        answer.frame
+        for answer in at_once(
+            lambda: database.ask("drawdown/fills", **arguments),
+            lambda: database.ask("market/closes", since=arguments["started_at"], **arguments),
+        )
+    )
     if fills.empty:
         return Finding(
             "drawdown.from_fills",
@@ -48,7 +55,6 @@ def from_fills(session: Finding, database: Database, window: Window) -> Finding:
             "Drawdown from fills: the session has no fills",
             "Nothing was traded, so fills give no equity.",
         )
-    closes = database.ask("market/closes", since=arguments["started_at"], **arguments).frame
     curve = from_cash_and_quantities(fills, closes, session.figures["initial_capital"], session.figures["started_at"])
     limit = limit_of(0.0, session.figures["max_drawdown_limit"])
     found = _measured("drawdown.from_fills", "fills and candles", curve, limit)
@@ -75,10 +81,13 @@ def from_performance(session: Finding, database: Database, window: Window) -> Fi
 
 def gauge(metrics: Metrics, window: Window) -> Finding:
     """Drawdown by the gauge: cryptofunk_current_drawdown, the metric that fired, and its threshold."""
-    series = metrics.range("max(cryptofunk_current_drawdown)", window.start, window.as_of, series=2).frame.dropna(
-        subset=["value"]
+    series, limits = (
+        answer.frame.dropna(subset=["value"])
+        for answer in at_once(
+            lambda: metrics.range("max(cryptofunk_current_drawdown)", window.start, window.as_of, series=2),
+            lambda: metrics.instant("max(cryptofunk_max_drawdown_threshold)", window.as_of),
+        )
     )
-    limits = metrics.instant("max(cryptofunk_max_drawdown_threshold)", window.as_of).frame.dropna(subset=["value"])
     if series.empty:
         return Finding("drawdown.gauge", Status.UNKNOWN, "Drawdown by the gauge: no usable sample",
                        "cryptofunk_current_drawdown has no sample in the window, or only NaN.")  # fmt: skip

@@ -15,6 +15,7 @@ from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, quote, union
+from runbook.sources.overlap import at_once
 from runbook.steps import platform
 from runbook.steps.error_verdict import THRESHOLD, decide
 from runbook.steps.levels import by_label, level, part
@@ -102,7 +103,12 @@ def api(metrics: Metrics, window: Window, threshold: float = THRESHOLD) -> Findi
 def paths(metrics: Metrics, window: Window) -> Finding:
     """Failing paths: which method, path and status fail a minute now, against an hour before the alert."""
     before = window.starts_at - timedelta(hours=1)
-    now, then = metrics.instant(_BY_PATH, window.as_of).frame, metrics.instant(_BY_PATH, before).frame
+    now, then = (
+        answer.frame
+        for answer in at_once(
+            lambda: metrics.instant(_BY_PATH, window.as_of), lambda: metrics.instant(_BY_PATH, before)
+        )
+    )
     totals = _counts(now, "all", ("method", "path"))
     if not totals:
         return Finding("error_rates.paths", Status.UNKNOWN, "Failing paths: no request of the API is counted now",
@@ -131,7 +137,13 @@ def paths(metrics: Metrics, window: Window) -> Finding:
 
 def components(metrics: Metrics, window: Window) -> Finding:
     """Errors by component: how many a minute now, against the usual, and when each rose."""
-    frame = metrics.range(union(_ERRORS), window.start, window.as_of, series=9).frame
+    frame, kinds = (
+        answer.frame
+        for answer in at_once(
+            lambda: metrics.range(union(_ERRORS), window.start, window.as_of, series=9),
+            lambda: metrics.instant(_TYPES, window.as_of),
+        )
+    )
     series = {name or "(none)": rows for name, rows in by_label(frame, "component", "component").items()}
     tools = part(frame, "mcp")
     if len(tools):
@@ -141,7 +153,6 @@ def components(metrics: Metrics, window: Window) -> Finding:
     if not levels:
         return Finding("error_rates.components", Status.UNKNOWN, "Errors by component: no current sample of cryptofunk_errors_total",
                        "So no component can be said to work without errors.")  # fmt: skip
-    kinds = metrics.instant(_TYPES, window.as_of).frame
     order = sorted(levels, key=lambda name: -levels[name].now)
     risen = [name for name in order if levels[name].now > max(3 * levels[name].usual, levels[name].usual + 0.5)]
     rose = {name: at for name in risen if (at := levels[name].rose_at)}

@@ -16,6 +16,7 @@ from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, selector
+from runbook.sources.overlap import at_once
 from runbook.steps.bottleneck import cause, decide
 from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, STATEMENT_LENGTH, THROTTLED, ratio_of, split
 from runbook.steps.fleet import workload_of
@@ -93,8 +94,13 @@ def throttling_expression(namespace: str) -> str:
 
 def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms: float = LIMIT_MS) -> Finding:
     """Decision latency: p50, p95 and p99 by agent against the threshold, before the alert and now."""
-    frame = _named(metrics.range(quantiles_expression(), window.start, window.as_of, series=21).frame)
-    extra = _named(metrics.range(means_expression(), window.start, window.as_of, series=14).frame)
+    frame, extra = (
+        _named(answer.frame)
+        for answer in at_once(
+            lambda: metrics.range(quantiles_expression(), window.start, window.as_of, series=21),
+            lambda: metrics.range(means_expression(), window.start, window.as_of, series=14),
+        )
+    )
     if frame.empty:
         return Finding("latency.agents", Status.UNKNOWN, "Decision latency: no usable sample",
                        f"Neither {_MS} nor {_SECONDS} has decisions in the window.")  # fmt: skip
@@ -237,8 +243,7 @@ def slow_queries(database: Database, window: Window, logged: Finding | None = No
 
     `logged` is slow_log's finding: where postgres logged slow statements, statistics without any do not acquit it.
     """
-    running = database.ask("latency/running").frame
-    statements = _statements(database)
+    running, statements = at_once(lambda: database.ask("latency/running").frame, lambda: _statements(database))
     longest = number(running["seconds"].iloc[0]) if len(running) else 0.0
     shown = (
         [Table("Running for over a second at the time of asking, the longest first", running, {"seconds": "s"})]
@@ -255,7 +260,7 @@ def slow_queries(database: Database, window: Window, logged: Finding | None = No
         "longest_seconds": longest,
         "waiting": int(running["waits_for"].astype(str).str.startswith("Lock").sum()) if len(running) else 0,
     }
-    if statements is None:
+    if not len(statements.columns):
         return Finding(
             "latency.slow_queries", Status.WARNING, f"pg_stat_statements is off, so past slow queries are not counted; {now} now",
             "To switch it on: set shared_preload_libraries = 'pg_stat_statements' in postgresql.conf (or -c in the deployment's arguments), restart postgres, "
@@ -350,16 +355,16 @@ def _pivot(*frames: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
     return {agent: stats for agent, stats in found.items() if "p95" in stats}
 
 
-def _statements(database: Database) -> pd.DataFrame | None:
-    """The slowest statements; None where the extension is not there or not preloaded."""
+def _statements(database: Database) -> pd.DataFrame:
+    """The slowest statements; a frame without columns where the extension is not there or not preloaded."""
     installed = database.ask("latency/extension").frame
     if installed.empty or not bool(installed["installed"].iloc[0]):
-        return None
+        return pd.DataFrame()
     try:
         return database.ask("latency/statements").frame
     except QueryFailed as error:
         if "shared_preload_libraries" in str(error):
-            return None
+            return pd.DataFrame()
         raise
 
 

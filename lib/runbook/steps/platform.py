@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from runbook.errors import QueryFailed
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
+from runbook.sources.overlap import at_once
 from runbook.steps.dependencies import (
     coingecko,
     database,
@@ -102,12 +104,16 @@ def logs(cluster: Cluster, window: Window, app: str = "") -> Finding:
 
 def logs_of(cluster: Cluster, window: Window, apps: Sequence[str], name: str) -> Finding:
     """Log patterns of several deployments as one finding called `name`, the worst first; one without a pod is told apart."""
-    parts, missing = [], []
-    for app in apps:
+
+    def read(app: str) -> Finding | str:
         try:
-            parts.append(logs(cluster, window, app=app))
+            return logs(cluster, window, app=app)
         except QueryFailed as error:
-            missing.append(f"{app}: {error}.")
+            return f"{app}: {error}."
+
+    found = at_once(*(partial(read, app) for app in apps))
+    parts = [one for one in found if isinstance(one, Finding)]
+    missing = [one for one in found if isinstance(one, str)]
     if not parts:
         return Finding(name, Status.UNKNOWN, f"What {' and '.join(apps)} log is not known", " ".join(missing))
     parts.sort(key=lambda one: (one.status is not Status.CRITICAL, one.status is not Status.WARNING))
@@ -273,7 +279,7 @@ def events(cluster: Cluster, window: Window, app: str = "") -> Finding:
 
 def rollouts(cluster: Cluster, window: Window) -> Finding:
     """Rollouts: deployments that were rolled out, and pods that restarted, within the window."""
-    deployments, running = cluster.deployments().frame, cluster.pods().frame
+    deployments, running = (answer.frame for answer in at_once(cluster.deployments, cluster.pods))
     if deployments.empty:
         return Finding("platform.rollouts", Status.UNKNOWN, "Rollouts: the namespace holds no deployment",
                        "Is KUBE_NAMESPACE right, and may this role list deployments?")  # fmt: skip

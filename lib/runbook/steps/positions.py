@@ -9,6 +9,7 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
+from runbook.sources.overlap import at_once
 from runbook.steps.market import fall_began
 from runbook.steps.sessions import CANDLE_STALE_SECONDS, FILL_STALE_SECONDS
 from runbook.tables import amount, duration
@@ -17,8 +18,10 @@ from runbook.tables import amount, duration
 def losing(session: Finding, database: Database, window: Window) -> Finding:
     """Losing trades: the session's closed positions with the greatest losses, and realised against unrealised PnL."""
     arguments = {"session_id": session.figures["session_id"], "as_of": window.as_of}
-    totals = database.ask("positions/totals", **arguments).frame.iloc[0]
-    frame = database.ask("positions/losing", **arguments).frame
+    sums, worst = at_once(
+        lambda: database.ask("positions/totals", **arguments), lambda: database.ask("positions/losing", **arguments)
+    )
+    totals, frame = sums.frame.iloc[0], worst.frame
     realized, unrealized = float(totals["realized_pnl"]), float(totals["unrealized_pnl"])
     if not totals["closed"] and not totals["open"]:
         return Finding(

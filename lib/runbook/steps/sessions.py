@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
+from runbook.sources.overlap import at_once
 from runbook.steps import agents
 from runbook.steps.causes import said
 from runbook.steps.session_verdict import decide
@@ -119,14 +121,20 @@ def paused(database: Database, window: Window) -> Finding:
 
 def breakers(metrics: Metrics, window: Window) -> Finding:
     """Trading breakers: which are tripped (cryptofunk_circuit_breaker_status), and how often each tripped."""
-    now = metrics.instant("cryptofunk_circuit_breaker_status", window.as_of).frame
+    hours = max(1, round(window.seconds / 3600))
+    now, trips = (
+        answer.frame
+        for answer in at_once(
+            lambda: metrics.instant("cryptofunk_circuit_breaker_status", window.as_of),
+            lambda: metrics.instant(
+                f"sum by (breaker_type, reason) (increase(cryptofunk_circuit_breaker_trips_total[{hours}h]))",
+                window.as_of,
+            ),
+        )
+    )
     if now.empty:
         return Finding("sessions.breakers", Status.UNKNOWN, "Trading breakers: no metric cryptofunk_circuit_breaker_status",
                        "Prometheus has no such series at the report's moment, so the breakers' state is not known.")  # fmt: skip
-    hours = max(1, round(window.seconds / 3600))
-    trips = metrics.instant(
-        f"sum by (breaker_type, reason) (increase(cryptofunk_circuit_breaker_trips_total[{hours}h]))", window.as_of
-    ).frame
     names = [str(name) for name in now.get("breaker_type", pd.Series(dtype=object))[now["value"] >= 1]]
     tripped = ", ".join(names)
     trips = trips[trips["value"] > 0.5] if len(trips) else trips
@@ -185,7 +193,9 @@ def _ago(seconds: float) -> str:
 
 def orchestrator(cluster: Cluster) -> Finding:
     """Orchestrator health: what it answers at /health and /readiness, through the API server's proxy."""
-    answers = {path: cluster.health("orchestrator-service", 8081, path).data for path in ("/health", "/readiness")}
+    paths = ("/health", "/readiness")
+    told = at_once(*(partial(cluster.health, "orchestrator-service", 8081, path) for path in paths))
+    answers = {path: answer.data for path, answer in zip(paths, told, strict=True)}
     rows = [{"path": path, "code": int(one["code"]), "answer": said(str(one["body"]))} for path, one in answers.items()]
     failing = [str(row["path"]) for row in rows if int(str(row["code"])) >= 300]
     return Finding(

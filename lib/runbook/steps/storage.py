@@ -9,6 +9,7 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
+from runbook.sources.overlap import at_once
 from runbook.tables import amount, moment
 
 TIMES = ("candlesticks", "performance_metrics", "audit_logs", "agent_signals", "llm_decisions", "orders", "trades")
@@ -152,9 +153,9 @@ def compression(sizes: Finding, database: Database, window: Window) -> Finding:
 
 def _plain(sizes: Finding, database: Database, window: Window) -> Finding:
     """The finding on plain PostgreSQL: there is nothing to compress; how much of the candles is old."""
+    recent = float(database.ask("disk/old_candles", as_of=window.as_of).frame["recent"].iloc[0])
     frame = sizes.series["frame"]
     candles = frame[frame["table"] == "candlesticks"]
-    recent = float(database.ask("disk/old_candles", as_of=window.as_of).frame["recent"].iloc[0])
     rows, size = (float(candles["rows"].iloc[0]), float(candles["total_bytes"].iloc[0])) if len(candles) else (0.0, 0.0)
     old = max(rows - recent, 0.0)
     old_bytes = size * old / rows if rows else 0.0
@@ -169,8 +170,12 @@ def _plain(sizes: Finding, database: Database, window: Window) -> Finding:
 
 
 def _chunks(database: Database, window: Window, version: str) -> Finding:
-    chunks = database.ask("disk/chunks", as_of=window.as_of).frame
-    saved = database.ask("disk/compressed").frame
+    chunks, saved = (
+        answer.frame
+        for answer in at_once(
+            lambda: database.ask("disk/chunks", as_of=window.as_of), lambda: database.ask("disk/compressed")
+        )
+    )
     before, after = (
         float(saved[name].sum(skipna=True)) if len(saved) else 0.0 for name in ("before_bytes", "after_bytes")
     )

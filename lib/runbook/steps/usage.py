@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, quote, selector
+from runbook.sources.overlap import at_once
 from runbook.tables import amount, moment
 
 THRESHOLD = 0.8
@@ -22,7 +24,7 @@ _POD = re.compile(r"^(.+)-[a-z0-9]{6,10}-[a-z0-9]{5}$")
 
 def top_pods(cluster: Cluster) -> Finding:
     """Top pods: what each uses now by metrics-server, against its requests and limits."""
-    usage, pods = cluster.usage().frame, cluster.pods().frame
+    usage, pods = (answer.frame for answer in at_once(cluster.usage, cluster.pods))
     if usage.empty:
         return Finding("usage.top_pods", Status.UNKNOWN, "Top pods: metrics-server knows of none",
                        "It answers with no pod; is it running, and is KUBE_NAMESPACE right?")  # fmt: skip
@@ -39,17 +41,13 @@ def usage(metrics: Metrics, alert: Alert, window: Window) -> Finding:
     """Usage against limits: every pod's memory and CPU by Prometheus at the report's moment."""
     where = selector(namespace=alert.labels.get("namespace"))
     inside = where[1:-1] + "," if where else ""
-    limits = metrics.instant(
-        f"max by (pod, container, resource) (kube_pod_container_resource_limits{where})", window.as_of
-    ).frame
-    memory = metrics.instant(
+    expressions = (
+        f"max by (pod, container, resource) (kube_pod_container_resource_limits{where})",
         f'topk(100, sum by (pod, container) (container_memory_working_set_bytes{{{inside}container!="",container!="POD"}}))',
-        window.as_of,
-    ).frame
-    cpu = metrics.instant(
         f'topk(100, sum by (pod, container) (rate(container_cpu_usage_seconds_total{{{inside}container!="",container!="POD"}}[{_RATE_MINUTES}m])))',
-        window.as_of,
-    ).frame  # fmt: skip
+    )
+    answers = at_once(*(partial(metrics.instant, expression, window.as_of) for expression in expressions))
+    limits, memory, cpu = (answer.frame for answer in answers)
     if memory.empty and cpu.empty:
         return Finding("usage.usage", Status.UNKNOWN, "Usage against limits: Prometheus has no container metrics",
                        "Neither container_memory_working_set_bytes nor container_cpu_usage_seconds_total has a sample; is cAdvisor scraped?")  # fmt: skip
