@@ -9,7 +9,8 @@ from runbook.charts.agents import (
     latency_throttling,
     signals,
 )
-from runbook.charts.figure import Chart, Line, Threshold, bars, heatmap, states, timeline
+from runbook.charts.figure import Line, bars, heatmap, states, timeline
+from runbook.charts.frame import Chart, Threshold
 from runbook.charts.platform import (
     breaker_states,
     error_ratio,

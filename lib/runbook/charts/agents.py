@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.charts.figure import Chart, Line, Threshold, heatmap, states, timeline
+from runbook.charts.figure import Line, heatmap, states, timeline
+from runbook.charts.frame import Chart, Threshold
 from runbook.outcome import Finding
 from runbook.tables import amount
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.charts.figure import Chart, Line, Threshold, states, timeline
+from runbook.charts.figure import Line, states, timeline
+from runbook.charts.frame import Chart, Threshold
 from runbook.outcome import Finding
 from runbook.tables import amount
 

@@ -7,7 +7,8 @@ import math
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.charts.figure import Chart, Line, Threshold, bars, timeline
+from runbook.charts.figure import Line, bars, timeline
+from runbook.charts.frame import Chart, Threshold
 from runbook.outcome import Finding
 from runbook.tables import amount
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.charts.figure import Chart, Line, Threshold, bars, timeline
+from runbook.charts.figure import Line, bars, timeline
+from runbook.charts.frame import Chart, Threshold
 from runbook.outcome import Finding
 from runbook.tables import amount
 
