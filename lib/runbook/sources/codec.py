@@ -9,6 +9,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -52,10 +53,20 @@ def _kind(column: pd.Series[Any]) -> str:
 
 def _values(column: pd.Series[Any], kind: str) -> list[Any]:
     if kind == "time":
-        return [None if pd.isna(value) else value.value // 1000 for value in column]
+        stamps: list[Any] = column.dt.as_unit("us").astype("int64").tolist()
+        return (
+            [None if gone else at for at, gone in zip(stamps, column.isna(), strict=True)] if column.hasnans else stamps
+        )
+    values: list[Any] = column.tolist()
     if kind == "object":  # a missing text is null: as text, NaN would come back as the word
-        return [None if isinstance(value, float) and math.isnan(value) else _strict(value) for value in column.tolist()]
-    return [_strict(value) for value in column.tolist()]
+        return [value if type(value) is str else None if _is_nan(value) else _strict(value) for value in values]
+    if kind == "number" and not np.isfinite(column.to_numpy(dtype="float64")).all():
+        return [_strict(value) for value in values]
+    return values
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _series(values: list[Any], kind: str) -> pd.Series[Any]:

@@ -177,7 +177,7 @@ class Evidence:
         self._record = record
         self._lock = threading.Lock()
         self._answers: list[Answer] = []
-        self._manifest: list[dict[str, Any]] = []
+        self._manifest: list[str] = []
         self._timeouts: dict[str, int] = {}
         self._away: dict[str, _Away] = {}
         self.context: dict[str, Any] = {}
@@ -314,14 +314,15 @@ class Evidence:
         else:
             entry["file"] = name
             _write_atomically(folder / name, json.dumps(encode(answer.data), separators=(",", ":")))
-        self._manifest.append(entry)
+        self._manifest.append(json.dumps(entry))
         self.save()
 
     def save(self) -> None:
         """Writes the manifest anew, so that a run cut short still has one."""
         if self._record is not None:
-            manifest = {"format": FORMAT, "context": self.redact(_jsonable(self.context)), "answers": self._manifest}
-            _write_atomically(self._record / "manifest.json", json.dumps(manifest, indent=1))
+            head = json.dumps({"format": FORMAT, "context": self.redact(_jsonable(self.context))})
+            answers = ",\n".join(self._manifest)
+            _write_atomically(self._record / "manifest.json", f'{head[:-1]}, "answers": [\n{answers}\n]}}')
 
 
 class _TooSlow(SourceUnavailable):

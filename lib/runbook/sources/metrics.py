@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
@@ -149,23 +150,27 @@ def _frame(content: Any) -> pd.DataFrame:
         kind, result = content["data"]["resultType"], content["data"]["result"]
         if kind == "scalar":
             result = [{"metric": {}, "value": result}]
-        rows = [
-            {"time": float(moment), "value": float(value), **{_label(k): v for k, v in one["metric"].items()}}
+        series = [
+            ({_label(name): value for name, value in one["metric"].items()}, one.get("values") or [one["value"]])
             for one in result
-            for moment, value in (one["values"] if "values" in one else [one["value"]])
         ]
-        times = pd.to_datetime(pd.Series([row["time"] for row in rows], dtype="float64"), unit="s", utc=True)
+        labels = sorted({name for names, _ in series for name in names})
+        series.sort(key=lambda one: [one[0].get(name, "") for name in labels])
+        samples = [sample for _, part in series for sample in part]
+        times = pd.to_datetime(pd.Series([float(at) for at, _ in samples], dtype="float64"), unit="s", utc=True)
+        values = np.array([float(value) for _, value in samples], dtype="float64")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SourceUnavailable(
             "metrics answered in a form that Prometheus does not use; is PROMETHEUS_URL right?"
         ) from None
-    labels = sorted({name for row in rows for name in row} - {"time", "value"})
-    frame = pd.DataFrame(rows, columns=["time", "value", *labels])
-    frame["time"] = times.astype("datetime64[us, UTC]")
-    frame["value"] = frame["value"].astype("float64")
-    for name in labels:
-        frame[name] = frame[name].astype("object").where(frame[name].notna(), "")
-    return frame.sort_values([*labels, "time"], ignore_index=True)
+    lengths = [len(part) for _, part in series]
+    columns = {
+        name: np.repeat(np.array([names.get(name, "") for names, _ in series], dtype="object"), lengths)
+        for name in labels
+    }
+    return pd.DataFrame({"time": times.astype("datetime64[us, UTC]"), "value": values} | columns).astype(
+        dict.fromkeys(labels, "object")
+    )
 
 
 def _label(name: str) -> str:

@@ -71,13 +71,18 @@ class Redactor:
 
     def _frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         textual = [name for name in frame.columns if frame[name].dtype == object or str(frame[name].dtype) == "str"]
-        if not textual:
-            return frame
-        masked = {
-            name: pd.Series([self(value) for value in frame[name].tolist()], index=frame.index, dtype="object")
-            for name in textual
-        }
-        return frame.assign(**masked)
+        masked = {name: self._column(frame[name]) for name in textual}
+        return frame.assign(**masked) if masked else frame
+
+    def _column(self, column: pd.Series[Any]) -> pd.Series[Any]:
+        """Each different text is looked at once: labels repeat from row to row."""
+        values = column.tolist()
+        texts = {value: self._text(value) for value in values if type(value) is str}
+        return pd.Series(
+            [texts[value] if type(value) is str else self(value) for value in values],
+            index=column.index,
+            dtype="object",
+        )
 
 
 def _masked(replacement: str, match: re.Match[str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from runbook.alert import Window
@@ -14,6 +16,8 @@ from runbook.alert import Window
 QUIET_MINUTES = 45
 """A series' usual level is taken from before this long before the alert."""
 _FRESH_MINUTES = 10
+Times = npt.NDArray[np.datetime64]
+Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +42,45 @@ class Level:
 
 def level(frame: pd.DataFrame, window: Window, *, factor: float = 3.0, least: float = 0.0) -> Level:
     """The Level of one series (time, value); it "rose" above `factor` times its usual value, and by at least `least`."""
-    known = frame.dropna(subset=["value"]).sort_values("time", ignore_index=True)
-    known = known[known["value"].abs() != math.inf].reset_index(drop=True)
-    if known.empty:
-        return Level(float("nan"), float("nan"), float("nan"), None)
-    quiet_until = pd.Timestamp(window.starts_at - timedelta(minutes=QUIET_MINUTES))
-    quiet, later = known[known["time"] < quiet_until], known[known["time"] >= quiet_until]
-    usual = float((quiet if len(quiet) >= 5 else known.head(max(1, len(known) // 4)))["value"].median())
-    fresh = known[known["time"] >= pd.Timestamp(window.as_of - timedelta(minutes=_FRESH_MINUTES))]
-    now = float(fresh["value"].tail(3).mean()) if len(fresh) else float("nan")
-    peak = float(later["value"].max()) if len(later) else float("nan")
-    return Level(usual, now, peak, rise(later, max(usual * factor, usual + least)))
+    times, values = _known(frame)
+    if not len(values):
+        return Level(math.nan, math.nan, math.nan, None)
+    quiet_until = _stamp(window.starts_at - timedelta(minutes=QUIET_MINUTES))
+    quiet, is_later = values[times < quiet_until], times >= quiet_until
+    later = values[is_later]
+    usual = float(np.median(quiet if len(quiet) >= 5 else values[: max(1, len(values) // 4)]))
+    fresh = values[times >= _stamp(window.as_of - timedelta(minutes=_FRESH_MINUTES))]
+    now = float(fresh[-3:].mean()) if len(fresh) else math.nan
+    peak = float(later.max()) if len(later) else math.nan
+    return Level(usual, now, peak, _rise(times[is_later], later, max(usual * factor, usual + least)))
 
 
 def rise(frame: pd.DataFrame, above: float) -> datetime | None:
-    """When the stretch above `above` that holds the series' peak began; None where nothing is above it."""
-    if frame.empty or not frame["value"].max() > above:
+    """When the stretch above `above` that holds the peak of the series (time, value) began; None where nothing is above it."""
+    return _rise(*_known(frame), above)
+
+
+def _known(frame: pd.DataFrame) -> tuple[Times, Values]:
+    """The series' finite samples, oldest first."""
+    times, values = frame["time"].to_numpy(dtype="datetime64[us]"), frame["value"].to_numpy(dtype="float64")
+    finite = np.isfinite(values)
+    times, values = times[finite], values[finite]
+    order = np.argsort(times, kind="stable")
+    return times[order], values[order]
+
+
+def _rise(times: Times, values: Values, above: float) -> datetime | None:
+    if not len(values) or not values.max() > above:
         return None
-    values = frame["value"].tolist()
-    first = int(frame["value"].reset_index(drop=True).idxmax())
+    first = int(values.argmax())
     while first > 0 and values[first - 1] > above:
         first -= 1
-    moment: datetime = frame["time"].iloc[first].to_pydatetime()
-    return moment
+    moment: datetime = times[first].item()
+    return moment.replace(tzinfo=UTC)
+
+
+def _stamp(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")
 
 
 def by_label(frame: pd.DataFrame, label: str, what: str = "") -> dict[str, pd.DataFrame]:
