@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import webbrowser
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,7 +77,7 @@ def reports(
         if prune:
             settings = context.settings
             gone = remove(context, keep_days or settings.runbook_keep_days, keep_runs or settings.runbook_keep_runs)
-            typer.echo(f"Removed {gone.incidents} incidents and {len(gone.run_ids)} reports.")
+            typer.echo(f"Removed {len(gone.incidents)} incidents and {len(gone.run_ids)} reports.")
         elif open_one:
             _open(context, open_one)
         else:
@@ -114,7 +116,7 @@ def _open(context: Any, run_id: str) -> None:
         raise InputError("There is no such report. `runbook reports` lists those there are.")
     path = context.artifacts.spool / run_id / "report.html"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = Path(tempfile.mkdtemp(prefix=f"{run_id}-")) / "report.html"
         path.write_bytes(content)
     webbrowser.open(path.as_uri())
     typer.echo(str(path))

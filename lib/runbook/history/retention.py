@@ -9,10 +9,10 @@ from runbook.history.database import Connection, rows
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
-    """What was removed: the incidents, and the ids of runs whose artifacts are to go."""
+class Doomed:
+    """What is to be removed: incidents by their numbers, and the ids of runs whose artifacts go with them."""
 
-    incidents: int
+    incidents: tuple[int, ...]
     run_ids: tuple[str, ...]
 
 
@@ -35,18 +35,20 @@ def prunable(connection: Connection, days: float, most_runs: int, limit: int = 5
     )
 
 
-def prune(connection: Connection, days: float, most_runs: int) -> Pruned:
-    """Remove what `prunable` lists from the history -> Pruned. Its artifacts are the caller's to delete, after commit.
+def doomed(connection: Connection, days: float, most_runs: int) -> Doomed:
+    """What `prunable` lists -> Doomed. Its artifacts go first, then `remove` the rest: nothing is left without a trace.
 
     Alerts that still fire stay with their incident: their identity is what stops a second report.
     """
-    ids = [item["id"] for item in prunable(connection, days, most_runs)]
-    if not ids:
-        return Pruned(0, ())
+    ids = tuple(item["id"] for item in prunable(connection, days, most_runs))
     runs = rows(
         connection,
         "SELECT run_id FROM runbook.runs WHERE incident_id = ANY(%(ids)s) AND run_id IS NOT NULL",
-        {"ids": ids},
+        {"ids": list(ids)},
     )
-    connection.execute("DELETE FROM runbook.incidents WHERE id = ANY(%s)", [ids])
-    return Pruned(len(ids), tuple(item["run_id"] for item in runs))
+    return Doomed(ids, tuple(item["run_id"] for item in runs))
+
+
+def remove(connection: Connection, incidents: tuple[int, ...]) -> None:
+    """Remove incidents from the history, with all that belongs to them."""
+    connection.execute("DELETE FROM runbook.incidents WHERE id = ANY(%s)", [list(incidents)])

@@ -150,9 +150,10 @@ def sweep(connection: Connection, context: Context, seconds: float) -> int:
     return len(lost)
 
 
-def prune(context: Context, days: float, most_runs: int) -> retention.Pruned:
-    """Remove what is kept no longer, its artifacts too -> what went. Raises StorageError."""
-    gone = context.database.commit(lambda connection: retention.prune(connection, days, most_runs))
-    for run_id in gone.run_ids:
+def prune(context: Context, days: float, most_runs: int) -> retention.Doomed:
+    """Remove what is kept no longer, its artifacts first -> what went. Raises StorageError; the rest is tried again."""
+    doomed = context.database.commit(lambda connection: retention.doomed(connection, days, most_runs))
+    for run_id in doomed.run_ids:
         context.artifacts.delete(run_id)
-    return gone
+    context.database.commit(lambda connection: retention.remove(connection, doomed.incidents))
+    return doomed

@@ -383,9 +383,9 @@ def test_prune_removes_closed_incidents_by_age_and_count(made: Context) -> None:
     query(made, "UPDATE runbook.incidents SET closed_at = now() - interval '100 days' WHERE id = 1 RETURNING id")
     kept = {path.name for path in made.artifacts.spool.iterdir()}
     gone = tasks.prune(made, 90, 1_000)
-    assert (gone.incidents, len(gone.run_ids)) == (1, 1)
+    assert (len(gone.incidents), len(gone.run_ids)) == (1, 1)
     assert {path.name for path in made.artifacts.spool.iterdir()} == kept - set(gone.run_ids)
-    assert tasks.prune(made, 90, 2).incidents == 1
+    assert len(tasks.prune(made, 90, 2).incidents) == 1
     assert [i["id"] for i in query(made, "SELECT id FROM runbook.incidents ORDER BY id")] == [3, 4]
 
 
