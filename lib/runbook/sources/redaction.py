@@ -77,7 +77,7 @@ class Redactor:
     def _column(self, column: pd.Series[Any]) -> pd.Series[Any]:
         """Each different text is looked at once: labels repeat from row to row."""
         values = column.tolist()
-        texts = {value: self._text(value) for value in values if type(value) is str}
+        texts = {value: self._text(value) for value in {value for value in values if type(value) is str}}
         return pd.Series(
             [texts[value] if type(value) is str else self(value) for value in values],
             index=column.index,
