@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -398,3 +399,23 @@ def test_a_source_that_was_away_is_asked_again_after_a_while(monkeypatch: pytest
     monkeypatch.setattr("runbook.sources.evidence.time.monotonic", lambda: 1e9)
     assert ask(lambda: [1]) == [1]
     assert ask(lambda: [2]) == [2]
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """RLIMIT_FSIZE stands for the disk: the kernel refuses every byte beyond it, root's too."""
+    evidence = Evidence(record=tmp_path / "evidence")
+    evidence.ask("database", "SELECT 1", {}, "psql", lambda: [1])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
+    try:
+        assert evidence.ask("database", "SELECT 2", {}, "psql", lambda: ["x" * 5_000]).rows == 1
+        evidence.ask("database", "SELECT 3", {}, "psql", lambda: [3])
+        evidence.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert capsys.readouterr().err.count("The evidence of this run is incomplete from here on: File too large") == 1
+    recording = Recording(tmp_path / "evidence")
+    assert recording.find("database", "SELECT 1", {})[0] == [1]
+    with pytest.raises(NotRecorded, match="Not in the recorded"):
+        recording.find("database", "SELECT 2", {})
+    assert not list((tmp_path / "evidence").glob(".*"))

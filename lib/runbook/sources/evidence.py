@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -182,7 +183,7 @@ class Evidence:
         self._away: dict[str, _Away] = {}
         self.context: dict[str, Any] = {}
         if record is not None:
-            record.mkdir(parents=True, exist_ok=True)
+            self._attempt(lambda: record.mkdir(parents=True, exist_ok=True))
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -290,9 +291,22 @@ class Evidence:
                 origin=origin,
             )
             self._answers.append(answer)
-            if self._record is not None:
-                self._write(self._record, answer, _key(source, question, parameters), error)
+            record = self._record
+            if record is not None:
+                self._attempt(lambda: self._write(record, answer, _key(source, question, parameters), error))
         return answer
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        """Do `write`. A disk that is full ends the recording, never the run; standard error then says so, once."""
+        try:
+            write()
+        except OSError as error:
+            if self._record is not None:
+                sys.stderr.write(
+                    f"The evidence of this run is incomplete from here on: {error.strerror} where run folders are kept"
+                    " (RUNBOOK_ARTIFACTS). What follows was still asked live.\n"
+                )
+            self._record = None
 
     def _write(self, folder: Path, answer: Answer, key: str, error: SourceError | None) -> None:
         name = f"{answer.id}-{answer.source}.json"
@@ -319,10 +333,12 @@ class Evidence:
 
     def save(self) -> None:
         """Writes the manifest anew, so that a run cut short still has one."""
-        if self._record is not None:
+        record = self._record
+        if record is not None:
             head = json.dumps({"format": FORMAT, "context": self.redact(_jsonable(self.context))})
             answers = ",\n".join(self._manifest)
-            _write_atomically(self._record / "manifest.json", f'{head[:-1]}, "answers": [\n{answers}\n]}}')
+            manifest = f'{head[:-1]}, "answers": [\n{answers}\n]}}'
+            self._attempt(lambda: _write_atomically(record / "manifest.json", manifest))
 
 
 class _TooSlow(SourceUnavailable):
@@ -385,5 +401,10 @@ def _jsonable(value: Any) -> Any:
 
 def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", errors="replace")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
