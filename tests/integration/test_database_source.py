@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import socketserver
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 import psycopg
@@ -17,7 +22,7 @@ import pytest
 from runbook import embedded
 from runbook.demo import worlds
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
-from runbook.sources.database import AD_HOC_ROWS_MAX, Database
+from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database
 from runbook.sources.evidence import Evidence
 
 
@@ -289,9 +294,95 @@ def test_another_database_than_ours_is_told_apart(
         opened(database()).ask("sessions/latest", as_of=datetime.now(UTC), starts_at=datetime.now(UTC))
 
 
-def test_threads_have_connections_of_their_own(opened: Callable[..., Database], url: str) -> None:
+def trading(schema: str) -> Callable[[str], None]:
+    def make(url: str) -> None:
+        with psycopg.connect(url) as connection:
+            connection.execute((resources.files("runbook.demo") / "schema" / f"{schema}.sql").read_bytes())
+
+    return make
+
+
+@contextmanager
+def listening_in(url: str, said: list[bytes]) -> Iterator[str]:
+    """The address of a relay to the database at `url`, which keeps what clients say between login and end."""
+    parts = urlsplit(url)
+
+    class Relay(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            ready = threading.Event()
+            with suppress(ConnectionError), socket.create_connection((parts.hostname, parts.port)) as server:
+                back = threading.Thread(target=self.back, args=(server, ready))
+                back.start()
+                while data := self.request.recv(65_536):
+                    if ready.is_set() and not data.startswith(b"X"):  # X: the end
+                        said.append(data)
+                    server.sendall(data)
+                server.shutdown(socket.SHUT_WR)
+                back.join()
+
+        def back(self, server: socket.socket, ready: threading.Event) -> None:
+            with suppress(OSError):  # the client may be gone
+                while data := server.recv(65_536):
+                    if b"Z\x00\x00\x00\x05" in data:
+                        ready.set()
+                    self.request.sendall(data)
+
+    class Server(socketserver.ThreadingTCPServer):
+        block_on_close = False  # where the test fails, its connections are still open
+
+    with Server(("127.0.0.1", 0), Relay) as relay:
+        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        login = parts.netloc.rpartition("@")[0]
+        try:
+            yield urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{relay.server_address[1]}"))
+        finally:
+            relay.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("schema", "first"), [("platform", 2), ("documented", 3)])
+def test_a_question_is_one_message(
+    opened: Callable[..., Database],
+    database: Callable[..., str],
+    template_database: Callable[..., str],
+    schema: str,
+    first: int,
+) -> None:
+    """The schema is looked up beside the first question that the schemas word differently; a result without rows costs no more."""
+    said: list[bytes] = []
+    with listening_in(database(template_database(f"trading_{schema}", trading(schema))), said) as url:
+        source = opened(url)
+        orders = source.ask("orders/open", as_of=datetime.now(UTC))
+        assert (len(orders.frame), "protects" in orders.frame, len(said)) == (0, True, 1)
+        latest = source.ask("sessions/latest", as_of=datetime.now(UTC), starts_at=datetime.now(UTC))
+        assert ("session_id::text" in latest.question) == (schema == "documented")
+        assert len(said) == 1 + first
+        source.ask("positions/open", as_of=datetime.now(UTC))
+        assert len(said) == 1 + first + 1
+        assert [answer.status for answer in source._evidence.answers] == ["ok"] * 4
+        source.close()
+
+
+FOLDER = resources.files("runbook.sources") / "sql"
+FEW_ROWS = {
+    "disk/archive", "disk/growth", "disk/old_candles", "disk/timescale", "disk/wal", "disk/wal_files", "health/database",
+    "health/flow", "latency/extension", "positions/totals", "sessions/activity",
+}  # fmt: skip
+"""A row in all, or one for each of the few tables that the statement names."""
+
+
+def test_every_question_bounds_its_rows() -> None:
+    """They are fetched whole: unlike anybody's statement they need no stream that is cut off."""
+    for path in Path(str(FOLDER)).rglob("*.sql"):
+        question = f"{path.parent.name}/{path.stem}"
+        limit = re.search(r"\bLIMIT (\d+)\s*$", path.read_text(encoding="utf-8"))
+        assert question in FEW_ROWS or (limit and int(limit[1]) <= ROWS_MAX), question
+
+
+def test_many_threads_share_a_few_connections(opened: Callable[..., Database], url: str) -> None:
     source = opened(url)
-    with ThreadPoolExecutor(6) as pool:
+    with ThreadPoolExecutor(18) as pool:
         found = list(
             pool.map(lambda n: source.sql("SELECT %(n)s::int AS n, pg_sleep(0.05)", n=n).frame["n"][0], range(18))
         )
@@ -301,7 +392,7 @@ def test_threads_have_connections_of_their_own(opened: Callable[..., Database], 
             url,
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'runbook' AND datname = current_database()",
         )
-        <= 6
+        <= CONNECTIONS_MAX
     )  # type: ignore[operator]
 
 

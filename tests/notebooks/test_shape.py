@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import json
 import re
@@ -135,6 +136,59 @@ def test_imports_stand_in_the_setup_cell_and_are_used(name: str) -> None:
     assert [n for n, _ in imports] == [1]
     used = {node.id for tree in code for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert {alias.name for alias in imports[0][1].names} <= used
+
+
+def step_of(expression: ast.expr, variables: dict[str, str]) -> str:
+    """A call's argument, as text: the step whose finding it is, else itself."""
+    text = ast.unparse(expression)
+    return variables.get(text, text)
+
+
+def checked(name: str) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
+    """(step, the steps it builds on, its arguments) of each `book.check`, in order; a finding by the step it is of."""
+    found = []
+    variables: dict[str, str] = {}
+    for cell in cells(name, "code"):
+        for node in ast.parse(source(cell)).body:
+            call = node.value if isinstance(node, ast.Expr | ast.Assign) else None
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "book.check":
+                step, *needs = (step_of(one, variables) for one in call.args)
+                given = {str(one.arg): step_of(one.value, variables) for one in call.keywords if one.arg != "chart"}
+                found.append((step, tuple(needs), given))
+                if isinstance(node, ast.Assign):
+                    variables[ast.unparse(node.targets[0])] = step
+    return found
+
+
+def asked_ahead(name: str) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
+    """The same of each item of `book.ask_ahead`."""
+    found = []
+    for node in ast.walk(ast.parse(source(cells(name, "code")[1]))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "book.ask_ahead":
+            for item in node.args:
+                step, *rest = item.elts if isinstance(item, ast.Tuple) else [item]
+                given = {
+                    str(ast.literal_eval(key)): ast.unparse(value)
+                    for one in rest
+                    if isinstance(one, ast.Dict)
+                    for key, value in zip(one.keys, one.values, strict=True)
+                    if key
+                }
+                needs = tuple(ast.unparse(one) for one in rest if not isinstance(one, ast.Dict))
+                found.append((ast.unparse(step), needs, given))
+    return found
+
+
+def asks_a_source(step: str) -> bool:
+    module, function = step.split(".")
+    names = inspect.signature(getattr(getattr(runbook, module), function)).parameters
+    return bool({"database", "metrics", "cluster", "alerts"} & set(names))
+
+
+def test_every_step_that_asks_a_source_is_asked_ahead_as_it_is_checked(name: str) -> None:
+    ahead, later = asked_ahead(name), checked(name)
+    assert [one for one in later if asks_a_source(one[0]) and one not in ahead] == []
+    assert [one for one in ahead if one not in later] == []
 
 
 def test_every_code_cell_follows_a_question(name: str) -> None:
