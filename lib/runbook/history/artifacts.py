@@ -113,12 +113,14 @@ class Artifacts:
 
     def _why(self, error: Exception) -> str:
         """What is wrong with the store and what to do, as a clause; of the client's own text only its code."""
-        code = str(error) if self.url.startswith("s3://") else ""
+        if not self.url.startswith("s3://"):
+            return f"{self.url} does not answer ({type(error).__name__}). Check RUNBOOK_ARTIFACTS and that the store runs"
+        code = str(error)
         if code in _NEXT:
             return f"{self.url}: {_NEXT[code]}"
         if code:
             return f"{self.url} answers {code}. Check RUNBOOK_ARTIFACTS and the AWS_* variables"
-        return f"{self.url} does not answer ({type(error).__name__}). Check RUNBOOK_ARTIFACTS and that the store runs"
+        return f"{self.url} does not answer. Check that the store runs, and AWS_ENDPOINT_URL"
 
 
 def open_artifacts(settings: Settings, state: Path) -> Artifacts:

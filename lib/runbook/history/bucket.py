@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # At 3 a.m. a store that hangs must not hold the report: it is kept in the database and uploaded later.
 _CONNECT_SECONDS = 3
-_REQUEST_SECONDS = 30
+_REQUEST_SECONDS = 10
 _RETRIES = 1
 _RETRY_SECONDS = 5
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -91,9 +91,10 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if _code(error) == "NoSuchBucket":
-            raise OSError("NoSuchBucket") from None
-        raise FileNotFoundError("NoSuchKey") from None
+        if _code(error) == "NoSuchKey":
+            raise FileNotFoundError("NoSuchKey") from None
+        # No bucket; or whatever is at that address is no S3 store, and knows nothing of our reports.
+        raise OSError(_code(error)) from None
     except BaseError as error:
         raise OSError(_code(error)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import re
 import shlex
@@ -186,8 +187,10 @@ def written_commands(context: Context, procedure: str) -> tuple[str, ...]:
 def _attachments(connection: Connection, context: Context, run: Mapping[str, Any] | None) -> tuple[Attachment, ...]:
     if not run or not run["run_id"]:
         return ()
+    statement = "SELECT content FROM runbook.copies WHERE run = %(id)s AND name = 'report.html'"
+    copy = row(connection, statement, {"id": run["id"]}) if run["stored"] == "database" else None
     try:
-        content = context.artifacts.read(run["run_id"], "report.html")
+        content = gzip.decompress(copy["content"]) if copy else context.artifacts.read(run["run_id"], "report.html")
     except StorageError:
         content = None
     if content is None or len(content) > _REPORT_MAX:

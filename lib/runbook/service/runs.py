@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
 _PROGRESS_MAX = 400
 _UPLOAD_ATTEMPTS = 2
+_UPLOAD_PATIENCE_SECONDS = 5.0
 _NAME_MAX = 200
 _UNNAMED = "UnnamedAlert"
 
@@ -119,10 +120,13 @@ class Runs:
         """Upload the run's folder -> {}; where that cannot be, what the database keeps of it meanwhile."""
         artifacts = self.context.artifacts
         for attempt in range(0 if result.unsaved else _UPLOAD_ATTEMPTS):
+            begun = time.monotonic()
             try:
                 artifacts.save(result.folder)
             except StorageError as error:
                 _log.warning("run %s: %s", result.run_id, error)
+                if time.monotonic() - begun > _UPLOAD_PATIENCE_SECONDS:
+                    break  # it hangs: the report is awaited, the sweep has time
                 time.sleep(0.5 * (attempt + 1))
             else:
                 if not artifacts.is_local:

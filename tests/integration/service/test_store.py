@@ -11,7 +11,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from runbook.errors import StorageError
 from runbook.history import archive
 from runbook.runner import RunResult
 from runbook.service import app as application
-from runbook.service import intake
+from runbook.service import intake, messages
 from runbook.service.auth import gate_for
 from runbook.service.context import Context
 from runbook.service.tasks import Sweep
@@ -154,10 +156,8 @@ def test_a_store_that_refuses_is_told_in_one_line_and_the_report_is_there(
         assert run["state"] == "complete"
         assert run["stored"] == "database"
         assert "14.2" in shown(made, run["run_id"])
-        (tmp_path / "folder").mkdir()
-        (tmp_path / "folder" / "report.html").write_text("x")
         with pytest.raises(StorageError) as failed:
-            made.artifacts.save(tmp_path / "folder")
+            made.artifacts.save(made.artifacts.spool / run["run_id"])
         with pytest.raises(StorageError):
             made.artifacts.read("run", "report.html")
         with pytest.raises(StorageError):
@@ -179,6 +179,34 @@ def test_a_bucket_that_is_missing_is_named(server: S3Server, url: str, tmp_path:
         with pytest.raises(StorageError, match=r"s3://nobody-made-this: there is no such bucket\. Make it"):
             made.artifacts.read("run", "report.html")
         assert "14.2" in shown(made, run["run_id"])
+
+
+class NoStore(BaseHTTPRequestHandler):
+    """A web server that is no S3 store: it knows no page."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    do_PUT = do_GET  # noqa: N815 (http.server's names)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_web_server_that_is_no_store_is_not_a_store_without_reports(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), NoStore) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        for name, value in S3Server(tmp_path, port=web.server_port).environment.items():
+            monkeypatch.setenv(name, value)
+        with kit.context(url, tmp_path, runbook_artifacts="s3://reports") as made:
+            with pytest.raises(
+                StorageError, match=r"s3://reports answers HTTP 404\. Check RUNBOOK_ARTIFACTS and the AWS"
+            ):
+                made.artifacts.read("run", "report.html")
+            assert do_one(made)["stored"] == "database"
+        web.shutdown()
 
 
 def test_a_store_that_stops_as_a_run_ends_gets_its_report_when_it_is_back(
@@ -206,6 +234,9 @@ def test_a_machine_lost_while_the_store_is_away_takes_no_evidence_along(
     run_id = do_one(stored, Recorded(meanwhile=server.close))["run_id"]
     shutil.rmtree(stored.artifacts.spool)
     assert "14.2" in shown(stored, run_id)
+    with stored.database.transaction() as connection:
+        (attached,) = messages._attachments(connection, stored, query(stored, "SELECT * FROM runbook.runs")[0])
+    assert b"14.2" in attached.content
     server.open()
     query(stored, "INSERT INTO runbook.workers (name, concurrency) VALUES ('test', 1) RETURNING name")
     Sweep(stored).once()
