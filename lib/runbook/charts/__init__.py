@@ -10,7 +10,7 @@ from runbook.charts.agents import (
     signals,
 )
 from runbook.charts.figure import Line, bars, heatmap, states, timeline
-from runbook.charts.frame import Chart, Threshold
+from runbook.charts.frame import Chart, Threshold, prepare
 from runbook.charts.platform import (
     breaker_states,
     error_ratio,
@@ -61,6 +61,7 @@ __all__ = [
     "market_against_portfolio",
     "pool",
     "position_values",
+    "prepare",
     "signals",
     "states",
     "tables",

@@ -22,9 +22,12 @@ import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_mixed import MixedModeRenderer
+from matplotlib.backends.backend_svg import RendererSVG
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ft2font import LoadFlags
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from runbook.alert import Window
@@ -36,6 +39,9 @@ _LINE = 0.22  # a line of text
 _EDGE = 0.09
 _RIGHT = 0.16
 _TITLE_LETTERS = 78
+_TICKS = 7
+_SVG_DPI = 72  # an SVG's unit is a point
+_IMAGE_DPI = 100
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 # name: (light, dark). The light value is what matplotlib draws with; the SVG then names it as a variable.
@@ -101,11 +107,27 @@ class Threshold:
     label: str
 
 
+_ready: list[Axes] = []
+
+
+def prepare(count: int) -> None:
+    """Make axes ahead of time, which take as long as drawing into them: a warm process does this before it is forked."""
+    with mpl.rc_context(_RC):
+        _ready.extend(_make_axes() for _ in range(count))
+
+
 @contextmanager
 def new_axes() -> Iterator[Axes]:
     """Axes of a figure of their own, with our settings while the block lasts. `finish` gives them their place."""
     with mpl.rc_context(_RC):
-        yield Figure().add_axes((0.1, 0.1, 0.8, 0.8))
+        yield _ready.pop() if _ready else _make_axes()
+
+
+def _make_axes() -> Axes:
+    axes = Figure(dpi=_SVG_DPI).add_axes((0.1, 0.1, 0.8, 0.8))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_ticks(_TICKS)
+    return axes
 
 
 def finish(axes: Axes, title: str, alt: str, plot: float, *, right: float = _RIGHT, labels_above: int = 0) -> Chart:
@@ -246,11 +268,29 @@ def _tick(value: float, unit: str) -> str:
     return text.replace("-", "−")
 
 
+class _Renderer(RendererSVG):
+    """Measures a text once a process: the same tick labels come again in chart after chart."""
+
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
+        return _measured(s, prop)
+
+
+@functools.lru_cache(4096)
+def _measured(text: str, font: Any) -> tuple[float, float, float]:
+    found: tuple[float, float, float] = text_to_path.get_text_width_height_descent(text, font, False)
+    return found
+
+
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
+    width, height = figure.get_size_inches()
+    metadata = {"Date": None, "Creator": None}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # letters stay letters: the reader's fonts draw them
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        drawn = _Renderer(width * _SVG_DPI, height * _SVG_DPI, buffer, image_dpi=_IMAGE_DPI, metadata=metadata)
+        renderer: Any = MixedModeRenderer(figure, width, height, _IMAGE_DPI, drawn)
+        figure.draw(renderer)
+        renderer.finalize()
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for name, (light, _) in _COLOURS.items():

@@ -76,6 +76,7 @@ OURS = (
     "runbook.runner.processes",
 )
 STEPS = "runbook.steps"
+_CHARTS = 6  # of most pages; what is made and not used costs memory once, in the zygote
 
 
 class NotForkable(RuntimeError):
@@ -119,6 +120,7 @@ def _first_uses() -> None:
     lines = [charts.Line("one", frame, fill=True), charts.Line("two", frame, step=True)]
     charts.timeline("A title − with signs", "%", alert.window_of(began, ended, 5.0), lines, thresholds=[limit])
     charts.bars("A title", "USD", {"gain": 3.0, "loss": -2.0})
+    charts.prepare(_CHARTS)
     frame.groupby(frame["time"].dt.floor("h"))["value"].max()
     frame.to_dict("records")
     importlib.import_module("ssl").create_default_context()

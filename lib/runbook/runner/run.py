@@ -152,7 +152,7 @@ def _write_all(
         if not _write(path, content):
             unsaved[path.name] = content
 
-    write(output, json.dumps(notebook, ensure_ascii=False, indent=1))
+    write(output, json.dumps(notebook, ensure_ascii=False))
     outcome: dict[str, Any] = _redact(_outcome(run_id, prepared, record, notebook, started_at), hidden)
     write(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
     write(folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
@@ -304,7 +304,7 @@ def _keep_parameters(manifest: Path, prepared: Prepared, hidden: tuple[str, ...]
         recorded["context"]["parameters"] = _redact(values, hidden)
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing was recorded, or it was cut short: there is nothing to replay
-    _write(manifest, json.dumps(recorded, indent=1).encode("utf-8", "replace"))
+    _write(manifest, json.dumps(recorded).encode("utf-8", "replace"))
 
 
 def _page(
