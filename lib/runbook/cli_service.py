@@ -40,7 +40,7 @@ def serve(
     logs.set_up()
     if gate.is_loopback and not (gate.read_token or gate.webhook_token):
         typer.echo(f"Token for re-run and close on the pages: {gate.act_token}", err=True)
-    with opened(read) as context:
+    with opened(read, is_patient=True) as context:
         run_server(context, gate, host, port, 0 if no_worker else concurrency, lambda url: typer.echo(f"Serving {url}"))
 
 
@@ -54,7 +54,7 @@ def worker(
     from runbook.service.worker import run_worker
 
     logs.set_up()
-    with opened() as context:
+    with opened(is_patient=True) as context:
         run_worker(context, concurrency, with_parent)
 
 

@@ -118,7 +118,7 @@ class Site:
         return PlainTextResponse("ok\n", headers=_HEADERS)
 
     async def readyz(self, request: Request) -> Response:
-        ready = await run_in_threadpool(self.context.database.is_ready)
+        ready = await run_in_threadpool(self.context.is_ready)
         text = "ready\n" if ready else "The queue's database does not answer.\n"
         return PlainTextResponse(text, 200 if ready else 503, headers=_HEADERS)
 

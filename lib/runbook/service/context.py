@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from runbook import settings as settings_module
 from runbook.alert import Alert
 from runbook.catalog import Catalog
 from runbook.history.artifacts import Artifacts, open_artifacts
+from runbook.history.database import DatabaseAwayError
 from runbook.history.intake import SEVERITIES, Known
 from runbook.history.storms import Limits
 from runbook.parameters import Folders
@@ -20,6 +23,7 @@ from runbook.queue import Queue
 from runbook.settings import Settings
 
 _POOL = 12
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,17 @@ class Context:
     queue: Queue
     artifacts: Artifacts
     url: str = field(repr=False)
+    has_schema: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def migrate(self) -> None:
+        """Bring the schema up to date, once in this process. Raises DatabaseAwayError, or StorageError where refused."""
+        if not self.has_schema.is_set():
+            history.migrate(self.database, queue.migrations())
+            self.has_schema.set()
+
+    def is_ready(self) -> bool:
+        """Whether alerts can be taken: the database answers, and its schema is ours."""
+        return self.has_schema.is_set() and self.database.is_ready()
 
     @property
     def limits(self) -> Limits:
@@ -69,10 +84,14 @@ def state_folder(settings: Settings) -> Path:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings | None = None, folders: Folders | None = None, pool: int = _POOL) -> Iterator[Context]:
+def opened(
+    settings: Settings | None = None, folders: Folders | None = None, pool: int = _POOL, is_patient: bool = False
+) -> Iterator[Context]:
     """Everything opened and the schema up to date. Starts the embedded PostgreSQL where no database is named.
 
-    Raises ConfigurationError, EmbeddedError, InputError or StorageError with what to do about it.
+    `is_patient`: where the database does not answer, its schema is left to a later `migrate`, so that serve, worker
+    and database can be started in any order. Raises ConfigurationError, EmbeddedError, InputError or StorageError
+    with what to do about it.
     """
     settings = settings or settings_module.load()
     folders = folders or parameters.folders()
@@ -85,5 +104,11 @@ def opened(settings: Settings | None = None, folders: Folders | None = None, poo
         else:
             url = stack.enter_context(embedded.start(state / "service")).url()
         database = stack.enter_context(history.open_database(url, size=pool))
-        history.migrate(database, queue.migrations())
-        yield Context(settings, folders, catalog, database, queue.open_queue(url), artifacts, url)
+        context = Context(settings, folders, catalog, database, queue.open_queue(url), artifacts, url)
+        try:
+            context.migrate()
+        except DatabaseAwayError:
+            if not is_patient:
+                raise
+            _log.warning("the queue's database does not answer; nothing is taken or run until it does")
+        yield context

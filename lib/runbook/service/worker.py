@@ -54,6 +54,7 @@ class Background:
         loop = asyncio.get_running_loop()
         # Procrastinate runs tasks on the loop's own threads: enough of them that messages never wait for runs.
         loop.set_default_executor(ThreadPoolExecutor(self.concurrency + 12, thread_name_prefix="runbook"))
+        await self._has_schema()
         sweeping = asyncio.create_task(self._sweep())
         try:
             await self.worker.serve()
@@ -64,6 +65,17 @@ class Background:
             if self.does_runs:
                 with contextlib.suppress(StorageError):
                     self.context.database.commit(lambda c: sign_of_life(c, self.worker.name, 0))
+
+    async def _has_schema(self) -> None:
+        """Return when the schema is up to date, which is when the database has come, or when we are to stop."""
+        while not self.worker.stopping.is_set():
+            try:
+                await asyncio.to_thread(self.context.migrate)
+                return
+            except StorageError as error:
+                _log.warning("waiting for the queue's database: %s", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.worker.stopping.wait(), 1.0)
 
     def stop(self) -> None:
         """Take nothing new; what runs gets its time, then it is given back to the queue. Call it in the loop."""

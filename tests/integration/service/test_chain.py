@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import service_kit as kit
 from aiosmtpd.controller import Controller
 from service_kit import Process, free_port, query, wait_for
+from service_postgres import Early, Postgres
 
 DEPLOY = kit.ROOT / "deploy"
 
@@ -140,31 +142,77 @@ def test_from_a_rule_to_a_page_and_back_to_silence(url: str, tmp_path: Path) -> 
         assert "Resolved after" in json.dumps(_Slack.posted[1])
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_alertmanager_brings_what_it_could_not_when_the_database_is_back(tmp_path: Path) -> None:
+    """PostgreSQL is stopped when the alert comes: 503. Alertmanager's own retry makes one report of it.
+
+    First `serve` is started before its database ever ran, then the database is stopped below it. Slow because
+    Alertmanager waits between its attempts.
+    """
+    kit.project(tmp_path / "project")
+    database, own = Postgres(tmp_path / "postgres"), free_port()
+    web = Early(tmp_path, database.url, "serve", RUNBOOK_WEBHOOK_TOKEN="hook-token")
+    with contextlib.ExitStack() as stack:
+        stack.callback(database.stop)
+        stack.enter_context(web)
+        assert web.get("/readyz")[0] == 503
+        stack.enter_context(_alertmanager(tmp_path, _receiver(tmp_path, web.port), own))
+        wait_for(lambda: _status(own, "/-/ready") == 200)
+        _refused_then_reported(database, web, own, "MaxDrawdownExceeded", tmp_path, 1)
+        database.stop()
+        _refused_then_reported(database, web, own, "AgentDown", tmp_path, 2)
+
+
+def _refused_then_reported(
+    database: Postgres, web: Process, alertmanager: int, name: str, folder: Path, incidents: int
+) -> None:
+    """The alert `name` comes while the database is stopped, and ends as one report of one incident more."""
+    failed, unavailable = _failures(alertmanager), _unavailable(web)
+    done = amtool(f"--alertmanager.url=http://127.0.0.1:{alertmanager}", "alert", "add", name, "severity=critical")
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: _failures(alertmanager) > failed, 90)
+    wait_for(lambda: _unavailable(web) > unavailable, 90)
+    database.start()
+    with kit.context(database.url, folder) as made:
+        ended = "SELECT 1 FROM runbook.runs WHERE alertname = %s AND state = 'complete'"
+        wait_for(lambda: query(made, ended, name), 120)
+        # It goes on sending what still fires: known by now.
+        wait_for(lambda: query(made, "SELECT 1 FROM runbook.incidents WHERE title = %s AND repeats >= 1", name), 120)
+        assert len(query(made, "SELECT 1 FROM runbook.incidents")) == incidents
+        assert [run["alertname"] for run in query(made, "SELECT * FROM runbook.runs WHERE alertname = %s", name)] == [
+            name
+        ]
+        assert len(query(made, "SELECT 1 FROM runbook.runs")) == incidents
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}").status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def _figure(text: str, name: str) -> float:
+    """A sample of Prometheus's text format by its name with labels; 0 where there is none."""
+    return next((float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
+
+
+def _failures(port: int) -> float:
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return _figure(text, 'alertmanager_notification_requests_failed_total{integration="webhook"}')
+
+
+def _unavailable(web: Process) -> float:
+    return _figure(web.get("/metrics")[1].decode(), 'runbook_webhook_messages_total{result="unavailable"}')
+
+
 def _chain(stack: contextlib.ExitStack, folder: Path, port: int) -> tuple[Path, subprocess.Popen[bytes]]:
     """Prometheus with the rule that fires, and two Alertmanagers that know nothing of each other."""
-    (folder / "token").write_text("hook-token")
-    config = folder / "alertmanager.yml"
-    example = (DEPLOY / "alertmanager" / "runbook-receiver.yml").read_text()
-    for ours, theirs in {
-        "group_wait: 10s": "group_wait: 1s",
-        "group_interval: 1m": "group_interval: 2s",
-        "repeat_interval: 4h": "repeat_interval: 3s",
-        "http://runbook:8088": f"http://127.0.0.1:{port}",
-        "/etc/alertmanager/runbook-token": str(folder / "token"),
-    }.items():
-        assert ours in example
-        example = example.replace(ours, theirs)
-    config.write_text(example)
+    config = _receiver(folder, port)
     ports = [free_port(), free_port()]
-    for number, own in enumerate(ports):
-        command = (
-            "prometheus-alertmanager",
-            f"--config.file={config}",
-            f"--storage.path={folder / f'am{number}'}",
-            f"--web.listen-address=127.0.0.1:{own}",
-            "--cluster.listen-address=",
-        )
-        stack.enter_context(running(*command, log=folder / f"am{number}.log"))
+    for own in ports:
+        stack.enter_context(_alertmanager(folder, config, own))
     rules = folder / "rules.yml"
     rules.write_text(RULE.format(operator="=="))
     targets = json.dumps([f"127.0.0.1:{own}" for own in ports])
@@ -183,3 +231,33 @@ def _chain(stack: contextlib.ExitStack, folder: Path, port: int) -> tuple[Path, 
         )
     )
     return rules, prometheus
+
+
+def _receiver(folder: Path, port: int) -> Path:
+    """The example in deploy/ as Alertmanager's configuration, in a hurry and for the service on `port`."""
+    (folder / "token").write_text("hook-token")
+    config = folder / "alertmanager.yml"
+    example = (DEPLOY / "alertmanager" / "runbook-receiver.yml").read_text()
+    for ours, theirs in {
+        "group_wait: 10s": "group_wait: 1s",
+        "group_interval: 1m": "group_interval: 2s",
+        "repeat_interval: 4h": "repeat_interval: 3s",
+        "http://runbook:8088": f"http://127.0.0.1:{port}",
+        "/etc/alertmanager/runbook-token": str(folder / "token"),
+    }.items():
+        assert ours in example
+        example = example.replace(ours, theirs)
+    config.write_text(example)
+    return config
+
+
+def _alertmanager(folder: Path, config: Path, own: int) -> contextlib.AbstractContextManager[Any]:
+    """An Alertmanager on the port `own` that knows of no other."""
+    return running(
+        "prometheus-alertmanager",
+        f"--config.file={config}",
+        f"--storage.path={folder / f'am{own}'}",
+        f"--web.listen-address=127.0.0.1:{own}",
+        "--cluster.listen-address=",
+        log=folder / f"am{own}.log",
+    )
