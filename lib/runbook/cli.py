@@ -15,9 +15,7 @@ from runbook.errors import ConfigurationError, InputError, RunbookError, Storage
 
 if TYPE_CHECKING:
     from runbook.alert import AlertGroup
-    from runbook.history.artifacts import Artifacts
     from runbook.runner import Progress, Request, RunResult
-    from runbook.settings import Settings
 
 PAYLOAD_MAX = 4 * 1024 * 1024
 # typer carries its own copy of click, older ones the real one: what all usage errors of either are.
@@ -200,62 +198,19 @@ def lab(context: typer.Context) -> int:
 
 def _run(request: Request, out: Path | None) -> int:
     """Run `request` with progress on standard error; where the report is is the last line on standard output."""
-    from runbook import runner, settings
+    from runbook import cli_store, runner, settings
 
     config = settings.load()
-    store = None if out else _remote(config)
+    store = None if out else cli_store.remote(config)
     folder = out or (store.spool if store else Path(config.runbook_artifacts.removeprefix("file://")))
     with runner.cancelled_by_signals() as cancelled, _progress() as on_progress:
         result = runner.run(request, folder, settings=config, on_progress=on_progress, cancelled=cancelled)
     _say(_summary(result))
-    if result.unsaved:
-        result = _rescued(result)
-    elif store and _uploaded(store, result):
-        print(store.address(result.run_id, "report.html"), flush=True)
-        return result.exit_code
-    print(result.report, flush=True)
+    place = cli_store.put(result, store)
+    if place.said:
+        _say(f"runbook: {_clean(place.said)}")
+    print(place.report, flush=True)
     return result.exit_code
-
-
-def _remote(config: Settings) -> Artifacts | None:
-    """The store that RUNBOOK_ARTIFACTS names, None where that is a folder of this machine."""
-    if "://" not in config.runbook_artifacts or config.runbook_artifacts.startswith("file://"):
-        return None
-    from runbook.history.artifacts import open_artifacts
-
-    return open_artifacts(config, Path(config.runbook_state or ".demo").expanduser().resolve())
-
-
-def _uploaded(store: Artifacts, result: RunResult) -> bool:
-    """Whether the run's folder went to the store; it is then gone from here. What went wrong is said, in one line."""
-    import shutil
-
-    try:
-        store.save(result.folder)
-    except StorageError as error:
-        _say(f"runbook: {_clean(str(error))}")
-        return False
-    shutil.rmtree(result.folder, ignore_errors=True)
-    return True
-
-
-def _rescued(result: RunResult) -> RunResult:
-    """`result` in a folder for temporary files, because its own had no room. Raises StorageError."""
-    import tempfile
-    from dataclasses import replace
-
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f"{result.run_id}-"))
-        for path in (result.report, result.notebook, result.folder / "outcome.json"):
-            content = result.unsaved.get(path.name)
-            (folder / path.name).write_bytes(path.read_bytes() if content is None else content)
-    except OSError as error:
-        raise StorageError(
-            f"The report cannot be written, neither to {result.folder.parent} nor to {tempfile.gettempdir()}: "
-            f"{error.strerror}. Make room, or name a folder with --out, and run again."
-        ) from None
-    _say(f"runbook: There is no room in {result.folder.parent}. The report is in a folder for temporary files.")
-    return replace(result, folder=folder)
 
 
 def _labels(pairs: Any) -> dict[str, str]:

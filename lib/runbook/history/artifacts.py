@@ -114,7 +114,9 @@ class Artifacts:
     def _why(self, error: Exception) -> str:
         """What is wrong with the store and what to do, as a clause; of the client's own text only its code."""
         if not self.url.startswith("s3://"):
-            return f"{self.url} does not answer ({type(error).__name__}). Check RUNBOOK_ARTIFACTS and that the store runs"
+            return (
+                f"{self.url} does not answer ({type(error).__name__}). Check RUNBOOK_ARTIFACTS and that the store runs"
+            )
         code = str(error)
         if code in _NEXT:
             return f"{self.url}: {_NEXT[code]}"
