@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from runbook.errors import NotConfigured, QueryFailed, SourceError, SourceUnavailable
 from runbook.sources.alerts import Alerts
 from runbook.sources.evidence import Evidence
-from runbook.sources.metrics import POINTS_MAX, Metrics, quote, quote_pattern, selector
+from runbook.sources.metrics import POINTS_MAX, Metrics, client_of, quote, quote_pattern, selector
 
 NOW = datetime(2026, 1, 15, 14, 10, tzinfo=UTC)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60)
@@ -250,3 +251,13 @@ def test_alerts_of_another_form(prometheus: Callable[[int, Any], str], body: Any
     except SourceUnavailable as error:
         assert "ALERTMANAGER_URL" in str(error)  # noqa: PT017
     source.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://prometheus:9090", "HTTPS://prometheus", "prometheus:9090", "//prometheus", ""]
+)
+def test_certificates_are_checked_wherever_tls_may_be_spoken(url: str) -> None:
+    with client_of(url, 1.0) as client:
+        context = client._transport._pool._ssl_context  # type: ignore[attr-defined]
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname

@@ -10,7 +10,7 @@ import pandas as pd
 
 from runbook.errors import NotConfigured, SourceUnavailable
 from runbook.sources.evidence import Answer, Evidence, Recording
-from runbook.sources.metrics import get_json
+from runbook.sources.metrics import client_of, get_json
 
 NAME = "alertmanager"
 
@@ -47,8 +47,7 @@ class Alerts:
             raise NotConfigured("alertmanager is not configured: set ALERTMANAGER_URL")
         with self._lock:  # steps ask side by side, and a second client would never be closed
             if self._client is None:
-                limit = self._evidence.limit_seconds
-                self._client = httpx.Client(timeout=limit, follow_redirects=False, trust_env=False)
+                self._client = client_of(self._url, self._evidence.limit_seconds)
         return get_json(self._client, self._url + path, {}, NAME, "ALERTMANAGER_URL")
 
 

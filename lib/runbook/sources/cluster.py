@@ -206,7 +206,7 @@ class Cluster:
         frames = at_once(*(partial(log_of, name) for name in names[:5]))
         rows = pd.concat(frames, ignore_index=True)
         within = rows["time"].isna() | ((rows["time"] >= start) & (rows["time"] <= end))
-        return logs.frame_of(rows[within].to_dict("records"))
+        return rows[within].reset_index(drop=True)
 
     def _get(self, path: str, query: Mapping[str, str], *, accept_failure: bool = False) -> tuple[int, bytes]:
         """(status, body) of one GET. Raises SourceError; with `accept_failure` a 5xx of a proxied pod is an answer."""
