@@ -24,6 +24,7 @@ from runbook.history import Connection, Migration
 RUNS = "runs"
 WATCH = "watch"
 MESSAGES = "messages"
+MAIL = "mail"
 _PRIORITY = {"critical": 100, "warning": 50, "info": 10}
 _log = logging.getLogger(__name__)
 
@@ -50,9 +51,9 @@ class Queue:
             delay_seconds=delay_seconds,
         )
 
-    def message(self, connection: Connection, delivery: int) -> None:
-        """Queue a message that waits in the history."""
-        self._defer(connection, "message", MESSAGES, {"delivery": delivery})
+    def message(self, connection: Connection, delivery: int, medium: str) -> None:
+        """Queue a message that waits in the history. Mails by themselves: a mail server may take its time over each."""
+        self._defer(connection, "message", MAIL if medium == "mail" else MESSAGES, {"delivery": delivery})
 
     def watch(self, connection: Connection, incident: int, seconds: float, levels: Sequence[tuple[int, float]]) -> None:
         """Queue the look for a critical incident's report, due in `seconds`, and the steps to the levels, in minutes."""
@@ -203,7 +204,8 @@ class Worker:
     async def _once(self) -> None:
         app = self._app()
         async with app.open_async():
-            workers = [self._start(app, [MESSAGES, WATCH], 4)]
+            # Each by itself: a mail server that hangs must hold up neither Slack nor the dead man.
+            workers = [self._start(app, [WATCH], 2), self._start(app, [MESSAGES], 3), self._start(app, [MAIL], 3)]
             if self.does_runs:
                 workers.append(self._start(app, [RUNS], self.concurrency))
             stop = asyncio.create_task(self.stopping.wait())
@@ -229,7 +231,7 @@ class Worker:
             kwargs={"connect_timeout": 5},
             configure=configure,
             min_size=1,
-            max_size=self.concurrency + 6,
+            max_size=self.concurrency + 8,
             timeout=10.0,
         )
         app = procrastinate.App(connector=connector)

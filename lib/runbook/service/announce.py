@@ -59,7 +59,7 @@ def _tell(
     for medium in context.mediums(found["severity"] if found else ""):
         made = deliveries.add(connection, incident, medium, kind, f"{key}:{medium}", run, text)
         if made is not None:
-            context.queue.message(connection, made)
+            context.queue.message(connection, made, medium)
 
 
 def _has(connection: Connection, incident: int, kind: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -269,6 +270,37 @@ def test_the_page_says_why_a_mail_is_not_out_while_the_service_tries(url: str, t
             wait_for(lambda: post.mails)
             wait_for(lambda: b"refused the login" not in web.get("/incidents/1")[1])
         assert [to for to, _ in post.mails] == [["team@example.com"]]
+
+
+@pytest.mark.slow
+def test_a_mail_server_that_says_nothing_holds_up_neither_the_dead_man_nor_reports(url: str, tmp_path: Path) -> None:
+    """More mails hang than are sent at once, each for twenty seconds: what else there is to do is done meanwhile."""
+    kit.project(tmp_path / "project")
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        port = silent.getsockname()[1]
+        with kit.context(url, tmp_path, **_settings(port, "")) as made:
+            for number in range(8):
+                told = message(alert("AgentDown", f"f{number}", "critical"), key=f"g{number}")
+                intake.accept(made, group_from_json(told))
+            kit.do_all(made)
+            made.database.commit(
+                lambda connection: connection.execute(
+                    "DELETE FROM runbook.procrastinate_jobs WHERE queue_name = 'watch'"
+                )
+            )
+            mails = {
+                "SMTP_HOST": "127.0.0.1",
+                "SMTP_PORT": str(port),
+                "SMTP_FROM": "r@example.com",
+                "ALERT_EMAIL_TO": TEAM[0],
+            }
+            with Process(tmp_path, url, "serve", "--no-worker", RUNBOOK_DEAD_MAN_SECONDS="1", **mails) as web:
+                hanging = "SELECT 1 FROM runbook.procrastinate_jobs WHERE queue_name = 'mail' AND status = 'doing'"
+                wait_for(lambda: len(query(made, hanging)) == 3)
+                assert web.post(message(alert(fingerprint="new"), key="new"))[0] == 202
+                wait_for(lambda: query(made, "SELECT 1 FROM runbook.events WHERE kind = 'dead_man'"))
+                assert query(made, "SELECT 1 FROM runbook.deliveries WHERE attempts > 0") == []
+                web.kill()
 
 
 def _settings(port: int, password: str) -> dict[str, Any]:
