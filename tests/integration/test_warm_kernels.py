@@ -102,11 +102,12 @@ class Session:
         self.fork.close()
 
 
-def wait_for(condition: Callable[[], bool]) -> bool:
+def wait_for(condition: Callable[[], Any]) -> Any:
+    """What `condition` first says that is true, else what it says last: asked once more it may say something else."""
     until = time.monotonic() + PATIENCE
-    while not condition() and time.monotonic() < until:
+    while not (found := condition()) and time.monotonic() < until:
         time.sleep(0.02)
-    return condition()
+    return found
 
 
 def lives(pid: int) -> bool:
@@ -270,8 +271,7 @@ def test_a_kernel_is_used_once(warm: Warm) -> None:
 
 
 def test_a_dead_idle_kernel_is_replaced(warm: Warm) -> None:
-    assert wait_for(lambda: bool(idle(warm)))
-    victim = idle(warm)[0]
+    victim = wait_for(lambda: idle(warm))[0]
     before = status(warm.address)["replaced"]
     os.kill(victim, signal.SIGKILL)
     assert wait_for(lambda: bool(set(idle(warm)) - {victim})), status(warm.address)
@@ -280,8 +280,7 @@ def test_a_dead_idle_kernel_is_replaced(warm: Warm) -> None:
 
 def test_a_hung_idle_kernel_is_passed_over(warm: Warm) -> None:
     """It does not answer: it is killed, and the request gets another."""
-    assert wait_for(lambda: bool(idle(warm)))
-    hung = idle(warm)[0]
+    hung = wait_for(lambda: idle(warm))[0]
     os.kill(hung, signal.SIGSTOP)
     with Session(warm) as session:
         assert session.fork.pid != hung
@@ -454,8 +453,9 @@ async def _restart_and_interrupt() -> None:
         reply = await client.execute_interactive("left", timeout=PATIENCE, output_hook=lambda message: None)
         assert reply["content"]["ename"] == "NameError"
         assert manager.provisioner.pid != first
-        asked = client.execute("import time; time.sleep(600)")
-        while (await client.get_iopub_msg(timeout=PATIENCE))["msg_type"] != "execute_input":
+        asked = client.execute("import time; print('asleep', flush=True); time.sleep(600)")
+        # Not `execute_input`: an interrupt before the code runs ends the request without an answer.
+        while (await client.get_iopub_msg(timeout=PATIENCE))["msg_type"] != "stream":
             pass
         await manager.interrupt_kernel()
         while (reply := await client.get_shell_msg(timeout=PATIENCE))["parent_header"]["msg_id"] != asked:
