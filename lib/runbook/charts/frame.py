@@ -237,15 +237,11 @@ def text_width(text: str, points: float = 9) -> float:
 @functools.cache
 def _advance(letter: str) -> float:
     """How far a letter moves the pen, in em."""
-    font = _font()
+    # Not kept: a font is an open file, which no fork may share. matplotlib keeps it, and drops it in a fork.
+    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=["sans-serif"])))
     if font.get_char_index(ord(letter)) == 0:  # the reader's fonts have it; those wide in the East are an em
         return 1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7
     return float(font.load_char(ord(letter), flags=LoadFlags.NO_SCALE).horiAdvance / font.units_per_EM)
-
-
-@functools.cache
-def _font() -> Any:
-    return font_manager.get_font(font_manager.findfont(font_manager.FontProperties(family=["sans-serif"])))
 
 
 def _legend(axes: Axes, width: float, height: float) -> int:
