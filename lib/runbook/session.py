@@ -163,6 +163,9 @@ class Runbook:
         if verdict.checklist:
             html += tables.checklist(verdict.checklist)
         _show({"text/plain": verdict.summary, "text/html": html, OUTCOME_MIME: self.evidence.redact(outcome.to_json())})
+        if self.evidence.incomplete:
+            said = self.evidence.incomplete
+            _show({"text/plain": said, "text/html": f"<p class='rb-reason'>{tables.escape(said)}</p>"})
         self._outcome = outcome
         return outcome
 

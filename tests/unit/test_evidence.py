@@ -401,10 +401,11 @@ def test_a_source_that_was_away_is_asked_again_after_a_while(monkeypatch: pytest
     assert ask(lambda: [2]) == [2]
 
 
-def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
     """RLIMIT_FSIZE stands for the disk: the kernel refuses every byte beyond it, root's too."""
     evidence = Evidence(record=tmp_path / "evidence")
     evidence.ask("database", "SELECT 1", {}, "psql", lambda: [1])
+    assert evidence.incomplete == ""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
     try:
@@ -413,7 +414,7 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path, capsys: 
         evidence.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert capsys.readouterr().err.count("The evidence of this run is incomplete from here on: File too large") == 1
+    assert evidence.incomplete.startswith("The recorded evidence ends after 1 answers: File too large where")
     recording = Recording(tmp_path / "evidence")
     assert recording.find("database", "SELECT 1", {})[0] == [1]
     with pytest.raises(NotRecorded, match="Not in the recorded"):

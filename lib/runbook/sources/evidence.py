@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -182,6 +181,8 @@ class Evidence:
         self._timeouts: dict[str, int] = {}
         self._away: dict[str, _Away] = {}
         self.context: dict[str, Any] = {}
+        self.incomplete = ""
+        """Why the recording does not hold every answer; "" while it does."""
         if record is not None:
             self._attempt(lambda: record.mkdir(parents=True, exist_ok=True))
 
@@ -297,16 +298,15 @@ class Evidence:
         return answer
 
     def _attempt(self, write: Callable[[], None]) -> None:
-        """Do `write`. A disk that is full ends the recording, never the run; standard error then says so, once."""
+        """Do `write`. A disk that is full ends the recording, never the run; `incomplete` then says so."""
         try:
             write()
         except OSError as error:
-            if self._record is not None:
-                sys.stderr.write(
-                    f"The evidence of this run is incomplete from here on: {error.strerror} where run folders are kept"
-                    " (RUNBOOK_ARTIFACTS). What follows was still asked live.\n"
-                )
             self._record = None
+            self.incomplete = (
+                f"The recorded evidence ends after {len(self._manifest)} answers: {error.strerror} where run folders are kept"
+                " (RUNBOOK_ARTIFACTS). What is shown was asked live; it cannot be replayed."
+            )
 
     def _write(self, folder: Path, answer: Answer, key: str, error: SourceError | None) -> None:
         name = f"{answer.id}-{answer.source}.json"
