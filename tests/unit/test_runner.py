@@ -84,6 +84,17 @@ def test_a_senders_clock_that_runs_ahead_is_no_error() -> None:
     assert found.as_of == found.starts_at == ahead
 
 
+@pytest.mark.parametrize("year", [1, 1970, 2100, 9998])
+def test_a_senders_clock_that_is_far_off_is_not_believed_and_that_is_said(year: int) -> None:
+    alert = Alert(
+        name="AllRuns", labels={"alertname": "AllRuns"}, annotations={}, starts_at=datetime(year, 1, 1, tzinfo=UTC)
+    )
+    found = prepared(Request.of_alert(alert))
+    assert abs(datetime.now(UTC) - found.starts_at) < timedelta(minutes=5)
+    assert found.as_of == found.starts_at
+    assert f"{year:04}-01-01" in found.notes[0]
+
+
 def test_looking_from_before_the_alert_is_refused() -> None:
     with pytest.raises(ParameterError, match="before"):
         prepared(Request("AllRuns", starts_at=MOMENT, as_of=MOMENT - timedelta(seconds=1)))

@@ -48,12 +48,15 @@ class Request:
 
     @classmethod
     def of_alert(cls, alert: Alert, alerts: tuple[Alert, ...] = (), **options: Any) -> Request:
-        """The request for one alert of a group. Options are the other fields."""
+        """The request for one alert of a group. Options are the other fields.
+
+        A sender whose clock is far off is not believed: the report is then of the present, and says so.
+        """
         return cls(
             alertname=alert.name,
             labels=dict(alert.labels),
             annotations=dict(alert.annotations),
-            starts_at=alert.starts_at,
+            starts_at=alert.starts_at if _is_plausible(alert.starts_at) else None,
             alerts=alerts or (alert,),
             **options,
         )
@@ -107,6 +110,9 @@ def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Sett
     severity = severity if severity in _SEVERITIES else entry.severity
     facts["severity"] = severity
     from_labels, notes = _from_labels(entry, labels, names)
+    wrong = [] if request.starts_at else [_text(one.starts_at) for one in alerts if not _is_plausible(one.starts_at)]
+    if wrong:
+        notes.append(f"The alert says that it began at {wrong[0]}, which cannot be: this report is of the present.")
     if len(alerts) > ALERTS_PASSED:
         notes.append(f"{len(alerts) - ALERTS_PASSED:,} more alerts of the group are not listed.")
     known_facts = {name: value for name, value in facts.items() if name in names}
@@ -174,11 +180,15 @@ def _times(
         as_of = max(now, starts_at) if starts_at else now
     starts_at = starts_at or as_of
     for name, moment in (("starts_at", starts_at), ("as_of", as_of)):
-        if not _EARLIEST <= moment < _LATEST:
+        if not _is_plausible(moment):
             raise ParameterError(f"{name} ({_text(moment)}) is not between the years 2009 and 2099.")
     if as_of < starts_at:
         raise ParameterError(f"as_of ({_text(as_of)}) is before the alert's starts_at ({_text(starts_at)}).")
     return starts_at, as_of
+
+
+def _is_plausible(moment: datetime) -> bool:
+    return _EARLIEST <= moment < _LATEST
 
 
 def _first(*candidates: Any) -> datetime | None:

@@ -65,6 +65,8 @@ class RunResult:
     status: RunStatus
     verdict: str
     outcome: Mapping[str, Any]
+    was_killed: bool = False
+    """Whether its kernel, or the process that drives it, was killed: worth one more try, unlike a failing cell."""
     unsaved: Mapping[str, bytes] = field(default_factory=dict)
     """The files, by name, that could not be written to the folder: its disk is full, or gone."""
 
@@ -125,7 +127,9 @@ def run(
             outcome, unsaved = _write_all(run_id, place, prepared, record, settings, catalog, started_at)
         if not has_room:
             unsaved = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} | unsaved
-    result = RunResult(run_id, run_folder, RunStatus(outcome["status"]), outcome["verdict"], outcome, unsaved)
+    was_killed = record.end in (records.End.KERNEL_DIED, records.End.EXECUTOR_DIED)
+    status = RunStatus(outcome["status"])
+    result = RunResult(run_id, run_folder, status, outcome["verdict"], outcome, was_killed, unsaved)
     on_progress(Progress("finished", run_id, title=result.verdict, status=result.status, seconds=record.seconds))
     return result
 

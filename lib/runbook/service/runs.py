@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,7 +69,8 @@ class Runs:
         files = self._keep(result) if result else {}
         if result:
             ended = replace(ended, stored="database" if files else "artifacts")
-        database.persist(lambda connection: self._finish(connection, order, ended, files))
+        was_killed = result is not None and result.was_killed
+        database.persist(lambda connection: self._finish(connection, order, ended, files, was_killed))
 
     def _run(self, order: history.Order, cancelled: threading.Event) -> tuple[RunResult | None, history.Ended]:
         begun = time.monotonic()
@@ -95,7 +96,12 @@ class Runs:
         return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome)
 
     def _finish(
-        self, connection: Connection, order: history.Order, ended: history.Ended, files: dict[str, bytes]
+        self,
+        connection: Connection,
+        order: history.Order,
+        ended: history.Ended,
+        files: Mapping[str, bytes],
+        was_killed: bool,
     ) -> None:
         if not history.finish(connection, order.run, ended):
             _log.warning("run %s was given up before it ended; its result is left out", order.run)
@@ -104,7 +110,7 @@ class Runs:
             connection.execute(
                 "INSERT INTO runbook.copies (run, name, content) VALUES (%s, %s, %s)", [order.run, name, content]
             )
-        if _was_killed(ended) and order.attempt < history.ATTEMPTS:
+        if was_killed and order.attempt < history.ATTEMPTS:
             row = history.get(connection, order.run)
             if row and (retry := history.again(connection, row)):
                 requeue(connection, self.context, retry)
@@ -203,12 +209,6 @@ def _store(context: Context, run: int, run_id: str) -> None:
         connection.execute("DELETE FROM runbook.copies WHERE run = %s", [run])
     if not context.artifacts.is_local:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _was_killed(ended: history.Ended) -> bool:
-    """Whether the kernel, or the process that drives it, was killed: worth one more try, unlike a failing cell."""
-    killed = ("the kernel died", "the process that runs the notebook died")
-    return ended.state == "failed" and any(words in ended.verdict for words in killed)
 
 
 @dataclass(slots=True)

@@ -277,7 +277,7 @@ def test_what_waits_for_its_own_reason_is_not_taken_back_by_a_late_report(made: 
 
 def test_a_killed_kernel_is_tried_once_more_and_its_report_kept(made: Context) -> None:
     take(made, message(alert()))
-    killed = kit.Fake(status="failed", verdict="No verdict: the kernel died in cell 2.")
+    killed = kit.Fake(status="failed", verdict="No verdict: the kernel died in cell 2.", was_killed=True)
     kit.do_all(made, killed)
     assert states(made) == ["failed", "queued"]
     kit.do_all(made, killed)
