@@ -12,10 +12,11 @@ import pandas as pd
 import promql_parser
 import pytest
 
+from runbook import charts
 from runbook.alert import Alert, Window
 from runbook.demo import incidents_resources, objects, patches
 from runbook.outcome import Finding, Status
-from runbook.steps import disk, storage, volumes
+from runbook.steps import disk, storage, trend, volumes
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=24), MOMENT, MOMENT + timedelta(minutes=8))
@@ -70,6 +71,46 @@ def test_the_forecast_says_when_and_since_when(began: float) -> None:
 def test_a_volume_that_does_not_grow_is_never_full() -> None:
     found = volumes.forecast(volume(), Source(used(0.0)), ALERT, WINDOW)  # type: ignore[arg-type]
     assert (found.figures["grows"], found.figures["seconds_left"], found.status) == (False, None, Status.OK)
+
+
+@pytest.mark.parametrize(("per_day", "days"), [(3.0, 3.0), (0.6, 7.0)])
+def test_the_drawn_forecast_is_the_verdicts(per_day: float, days: float) -> None:
+    found = volumes.forecast(volume(), Source(used(per_day)), ALERT, WINDOW)  # type: ignore[arg-type]
+    line = found.series["forecast"]
+    seconds = (line["time"].iloc[1] - line["time"].iloc[0]).total_seconds()
+    assert line["time"].iloc[0] == WINDOW.as_of
+    assert seconds == pytest.approx(days * DAY, rel=0.05)
+    assert np.diff(line["value"])[0] / seconds * DAY == pytest.approx(found.figures["per_day"])
+    meets = line["value"].iloc[1] == pytest.approx(50 * GIBI)
+    assert meets == (line["time"].iloc[1].floor("s") == found.figures["full_at"].floor("s"))
+    assert meets == (days < 7)
+    chart = charts.volume(found, WINDOW)
+    assert chart is not None
+    assert f"forecast: full {found.figures['full_at']:%m-%d %H:%M}" in chart.svg
+    assert "stroke-dasharray" in chart.svg
+    assert f"{line['time'].iloc[1]:%m-%d %H:%M}" in chart.alt
+
+
+def test_a_volume_that_does_not_grow_has_no_forecast_drawn() -> None:
+    found = volumes.forecast(volume(), Source(used(0.0)), ALERT, WINDOW)  # type: ignore[arg-type]
+    chart = charts.volume(found, WINDOW)
+    assert chart is not None
+    assert "forecast" not in chart.svg
+
+
+@pytest.mark.parametrize(
+    ("range_seconds", "words"),
+    [
+        ((3 * DAY, 2 * DAY, 4 * DAY), "between 2 d and 4 d"),
+        ((3 * DAY, 2 * DAY, np.inf), "between 2 d and never"),
+        ((3 * DAY + 1800, 3 * DAY + 1300, 3 * DAY + 2000), "give or take 9 min"),
+        ((3 * DAY, 3 * DAY, 3 * DAY), "give or take 1 min"),
+    ],
+)
+def test_a_range_whose_ends_read_the_same_is_told_by_its_width(
+    range_seconds: tuple[float, float, float], words: str
+) -> None:
+    assert trend.spread(*range_seconds) == words
 
 
 def test_no_samples_are_unknown() -> None:

@@ -242,12 +242,13 @@ def _describe(
     title: str, lines: Sequence[Line], unit: str, thresholds: Sequence[Threshold], window: Window, note: str
 ) -> str:
     parts = []
+    at = "%H:%M" if window.seconds <= 86_400 else "%m-%d %H:%M"
     for line in lines:
         values = line.frame.dropna(subset=["value"])
         low, high = values["value"].idxmin(), values["value"].idxmax()
         parts.append(
-            f"{line.label}: lowest {amount(values['value'][low], unit)} at {values['time'][low]:%H:%M}, "
-            f"highest {amount(values['value'][high], unit)} at {values['time'][high]:%H:%M}, last {amount(values['value'].iloc[-1], unit)}"
+            f"{line.label}: lowest {amount(values['value'][low], unit)} at {values['time'][low]:{at}}, "
+            f"highest {amount(values['value'][high], unit)} at {values['time'][high]:{at}}, last {amount(values['value'].iloc[-1], unit)}"
         )
     limits = "".join(f" {limit.label}." for limit in thresholds)
-    return f"{title}. {'; '.join(parts)}.{limits} Alert at {window.starts_at:%H:%M} UTC. {note}".strip()
+    return f"{title}. {'; '.join(parts)}.{limits} Alert at {window.starts_at:{at}} UTC. {note}".strip()

@@ -38,11 +38,17 @@ def heap(finding: Finding, window: Window) -> Chart | None:
 
 
 def volume(finding: Finding, window: Window) -> Chart | None:
-    """A volume's used bytes over the time that the forecast rests on, with its capacity."""
-    used = finding.series["used"]
-    capacity = finding.figures["capacity_bytes"]
-    span = Window(used["time"].iloc[0].to_pydatetime(), window.starts_at, window.as_of)
-    return timeline(finding.title, "bytes", span, [Line("used", used, fill=True)],
+    """A volume's used bytes over the time that the forecast rests on, then the forecast itself, with its capacity."""
+    used, forecast = finding.series["used"], finding.series.get("forecast")
+    capacity, full_at = finding.figures["capacity_bytes"], finding.figures.get("full_at")
+    lines, end = [Line("used", used, fill=True)], window.as_of
+    if forecast is not None:
+        full = f": full {full_at:%m-%d %H:%M}" if full_at is not None else ""
+        lines.append(Line(f"forecast{full}", forecast))  # dashed, as the second line of a chart
+        last = forecast["time"].iloc[-1].to_pydatetime()
+        end = last + (last - window.as_of) / 20  # so that it is seen to meet the capacity
+    span = Window(used["time"].iloc[0].to_pydatetime(), window.starts_at, end)
+    return timeline(finding.title, "bytes", span, lines,
                     thresholds=[Threshold(capacity, f"capacity {amount(capacity, 'bytes')}"), Threshold(0.8 * capacity, "80 %")])  # fmt: skip
 
 

@@ -44,9 +44,7 @@ def leak_or_burst(past: Finding) -> Finding:
         "steady": f"Steady: {hourly}",
     }  # fmt: skip
     notes = (
-        [
-            f"At this rate the limit is reached in {duration(likely)} (between {duration(earliest)} and {_at_most(latest)})."
-        ]
+        [f"At this rate the limit is reached in {duration(likely)} ({trend.spread(likely, earliest, latest)})."]
         if math.isfinite(likely)
         else []
     )
@@ -92,10 +90,6 @@ def _onset(frame: pd.DataFrame) -> pd.Timestamp | None:
     base, top = float(smooth.head(edge).median()), float(smooth.tail(edge).median())
     low = smooth[smooth <= base + 0.1 * (top - base)]
     return pd.Timestamp(frame["time"][int(low.index[-1])]) if len(low) and low.index[-1] > 2 * edge else None
-
-
-def _at_most(seconds: float) -> str:
-    return duration(seconds) if math.isfinite(seconds) else "never"
 
 
 def at_the_rise(shape: Finding, subject: Finding, cluster: Cluster, window: Window) -> Finding:

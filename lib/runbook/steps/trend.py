@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from runbook.tables import duration
+
 Floats = NDArray[np.float64]
 _POINTS_MAX = 300
 _Z95 = 1.959963984540054
@@ -114,6 +116,15 @@ def until(remaining: float, growth: Slope | None) -> tuple[float, float, float]:
         return math.inf, math.inf, math.inf
     likely, earliest, latest = (_seconds(remaining, rate) for rate in (growth.per_second, growth.high, growth.low))
     return likely, earliest, latest
+
+
+def spread(likely: float, earliest: float, latest: float) -> str:
+    """How sure `likely` seconds are, in words: "between 2 d and 3 d"; where both ends read the same, "give or take 12 min"."""
+    low, high = duration(earliest), duration(latest) if math.isfinite(latest) else "never"
+    if low != high:
+        return f"between {low} and {high}"
+    minutes = math.ceil(max(likely - earliest, latest - likely, 1.0) / 60)
+    return f"give or take {duration(60.0 * minutes)}"
 
 
 def _seconds(remaining: float, rate: float) -> float:

@@ -21,6 +21,7 @@ _PREFIX = "kubelet_volume_stats_"
 _COLUMNS = {"used_bytes": "used", "capacity_bytes": "capacity", "available_bytes": "available"}
 _MEBI = 1024 * 1024
 _TARGET = 0.7
+_DRAWN_DAYS = 7.0
 # Sizes between which a new one is chosen: a power of two MiB, and half as much again.
 _LADDER = tuple(step * 2**power * _MEBI for power in range(30) for step in (1.0, 1.5))
 
@@ -105,11 +106,11 @@ def forecast(volume: Finding, metrics: Metrics, alert: Alert, window: Window, tr
     return Finding(
         "volumes.forecast",
         Status.CRITICAL if earliest < DAY else Status.WARNING if likely < 14 * DAY else Status.OK,
-        f"Full in {duration(likely)}, on {moment(_at(window, likely))} (between {duration(earliest)} and {duration(latest)}): {_signed(per_day)} a day",
+        f"Full in {duration(likely)}{_when(_at(window, likely))} ({trend.spread(likely, earliest, latest)}): {_signed(per_day)} a day",
         f"{faster} The trend is Theil and Sen's over the last stretch without a bend; the range is its 95 % interval, widened by the trend of the whole {trend_hours:g} hours.",
         {"per_day": per_day, "per_day_low": recent.low * DAY, "per_day_high": recent.high * DAY, "grows": True, "capacity_bytes": capacity,
          "seconds_left": likely, "earliest_seconds": earliest, "latest_seconds": latest, "full_at": _at(window, likely), "since": bent},
-        series={"used": frame[["time", "value"]]},
+        series={"used": frame[["time", "value"]], "forecast": _drawn(capacity - left, recent.per_second, likely, window)},
     )  # fmt: skip
 
 
@@ -120,6 +121,19 @@ def _range(left: float, recent: trend.Slope, whole: trend.Slope) -> tuple[float,
         other = trend.until(left, whole)
         earliest, latest = min(earliest, other[0]), max(latest, other[0])
     return likely, earliest, latest
+
+
+def _drawn(used: float, per_second: float, likely: float, window: Window) -> pd.DataFrame:
+    """The forecast as a line (time, value): from what is used now, at the same growth, to full; a week of it at most."""
+    seconds = min(likely, _DRAWN_DAYS * DAY)
+    times = [window.as_of, window.as_of + timedelta(seconds=seconds)]
+    return pd.DataFrame(
+        {"time": pd.Series(times).astype("datetime64[us, UTC]"), "value": [used, used + per_second * seconds]}
+    )
+
+
+def _when(at: pd.Timestamp | None) -> str:
+    return f", on {at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
 
 
 def _before(frame: pd.DataFrame, last: pd.DataFrame) -> float:
