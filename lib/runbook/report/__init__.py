@@ -97,7 +97,7 @@ def render(notebook: Mapping[str, Any], facts: Facts) -> str:
 
     page = build(notebook, facts)
     resources = {"page": page, "words": WORDS, "states": STATES, "policy": POLICY, "css": _css()}
-    document = nbformat.from_dict({**notebook, "cells": []})
+    document = nbformat.v4.new_notebook()  # nbconvert copies and checks what it is given, and the page reads none of it
     html, _ = _exporter().from_notebook_node(document, resources=resources)
     return visible(str(html))
 

@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape, unescape
 from typing import Any
 
@@ -57,6 +58,12 @@ class Section:
     status: str = ""
 
 
+@lru_cache(512)
+def _highlighted(source: str) -> str:
+    """Code as coloured HTML. The same cells come again with every run of a procedure."""
+    return str(Highlight2HTML(pygments_lexer="ipython3")(source))
+
+
 class Reader:
     """Reads the notebook once, in order: sections, findings with their anchors, cell states."""
 
@@ -100,7 +107,7 @@ class Reader:
         is_injected = "injected-parameters" in cell.get("metadata", {}).get("tags", [])
         number = 0 if is_injected else len(self.cells) + 1
         section = self._section()
-        code = Highlight2HTML(pygments_lexer="ipython3")(source)
+        code = _highlighted(source)
         self._pending.append(str(code))
         block = Block(
             number=number,

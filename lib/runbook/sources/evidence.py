@@ -6,6 +6,7 @@ an answer. Replaying looks an answer up by what was asked: source, question and 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from runbook.outcome import SourceState
 from runbook.sources.codec import decode, encode, rows_in
 from runbook.sources.redaction import Redactor
 
+_LIST_END = b"\n]}"
 FORMAT = 1
 _TIMEOUTS_UNTIL_AWAY = 2
 _AWAY_SECONDS = 60.0
@@ -178,6 +180,8 @@ class Evidence:
         self._lock = threading.Lock()
         self._answers: list[Answer] = []
         self._manifest: list[str] = []
+        self._end = 0
+        """Where in manifest.json the list of answers ends; 0 before it is there."""
         self._timeouts: dict[str, int] = {}
         self._away: dict[str, _Away] = {}
         self.context: dict[str, Any] = {}
@@ -293,8 +297,8 @@ class Evidence:
             )
             self._answers.append(answer)
             record = self._record
-            if record is not None:
-                self._attempt(lambda: self._write(record, answer, _key(source, question, parameters), error))
+        if record is not None:
+            self._attempt(lambda: self._write(record, answer, _key(source, question, parameters), error))
         return answer
 
     def _attempt(self, write: Callable[[], None]) -> None:
@@ -327,18 +331,37 @@ class Evidence:
             entry |= {"reason": answer.reason, "error": type(error).__name__}
         else:
             entry["file"] = name
-            _write_atomically(folder / name, json.dumps(encode(answer.data), separators=(",", ":")))
-        self._manifest.append(json.dumps(entry))
-        self.save()
+            (folder / name).write_text(
+                json.dumps(encode(answer.data), separators=(",", ":")), encoding="utf-8", errors="replace"
+            )
+        text = json.dumps(entry)
+        with self._lock:  # the manifest names a file only once it is whole
+            if not self._end:
+                self._save(folder)
+            separator = ",\n" if self._manifest else "\n"
+            self._end += _append(folder / "manifest.json", self._end, separator + text)
+            self._manifest.append(text)
 
     def save(self) -> None:
-        """Writes the manifest anew, so that a run cut short still has one."""
+        """Writes the manifest anew with the present context, so that a run cut short still has one."""
         record = self._record
         if record is not None:
-            head = json.dumps({"format": FORMAT, "context": self.redact(_jsonable(self.context))})
-            answers = ",\n".join(self._manifest)
-            manifest = f'{head[:-1]}, "answers": [\n{answers}\n]}}'
-            self._attempt(lambda: _write_atomically(record / "manifest.json", manifest))
+            with self._lock:
+                self._attempt(lambda: self._save(record))
+
+    def _save(self, folder: Path) -> None:
+        head = json.dumps({"format": FORMAT, "context": self.redact(_jsonable(self.context))})
+        manifest = (f'{head[:-1]}, "answers": [' + ",".join(f"\n{entry}" for entry in self._manifest)).encode()
+        path = folder / "manifest.json"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            temporary.write_bytes(manifest + _LIST_END)
+            temporary.replace(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        self._end = len(manifest)
 
 
 class _TooSlow(SourceUnavailable):
@@ -399,12 +422,17 @@ def _jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+def _append(path: Path, end: int, text: str) -> int:
+    """Put `text` at the `end` of the manifest's list -> its bytes. One write: who reads meanwhile, or after a kill, reads JSON."""
+    content = text.encode() + _LIST_END
+    with path.open("r+b", buffering=0) as file:
+        file.seek(end)
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.seek(end)
+            file.truncate()
+            file.write(_LIST_END)
+            raise
+    return len(content) - len(_LIST_END)
