@@ -51,7 +51,7 @@ def worst(statuses: Iterable[Status]) -> Status:
 class Table:
     """Rows to show: a caption, a DataFrame (one row a line) and the unit of each numeric column.
 
-    `units` maps a column to a unit: "USDT", "%" (the value is a ratio, shown times 100), "s", "ms",
+    `units` maps a column to a unit: "USDT", "USD", "%" (the value is a ratio, shown times 100), "s", "ms",
     "bytes", "time", "ratio" (three digits are enough), or "" for a plain number. Columns that are not named are shown as they are.
     """
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from html import escape as _escape_markup
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from runbook.outcome import Action, Finding, Status, Table, Verdict, visible
@@ -51,7 +52,7 @@ def render(table: Table) -> str:
     shown = frame.head(ROWS_SHOWN)
     numeric = {name for name in frame.columns if table.units.get(name) is not None}
     header = "".join(
-        f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name))}</th>"
+        f"<th scope='col'{_class(name in numeric)}>{_heading(str(name), table.units.get(name), frame.columns)}</th>"
         for name in frame.columns
     )
     body = "".join(
@@ -90,13 +91,18 @@ def amount(value: Any, unit: str = "") -> str:
             return f"{sign}{duration(size)}"
         case "ms":
             return f"{sign}{size:,.0f} ms" if size >= 10 else f"{sign}{size:.2g} ms"
-        case "USDT":
-            return f"{sign}{size:,.2f} USDT"
+        case "USDT" | "USD":
+            return f"{sign}{size:,.2f} {unit}"
     if unit == "ratio":
         return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
     plain = f"{size:,.0f}" if size.is_integer() else f"{size:,.2f}" if size >= 1000 else f"{size:.6g}"
     unit = "core" if unit == "cores" and plain == "1" else unit
     return f"{sign}{plain}{' ' + unit if unit else ''}"
+
+
+def percent(share: float) -> str:
+    """A share that somebody chose (a threshold, a fee), without digits that would look measured: "60 %", "0.1 %"."""
+    return f"{share * 100:,.4g} %".replace("-", "−") if math.isfinite(share) else "n/a"
 
 
 def duration(seconds: float) -> str:
@@ -200,8 +206,10 @@ def _class(is_number: bool) -> str:
     return " class='rb-num'" if is_number else ""
 
 
-def _heading(name: str, unit: str | None) -> str:
-    text = escape(name.replace("_", " "))
+def _heading(name: str, unit: str | None, names: Iterable[Any]) -> str:
+    # The cells say the unit: "mean_ms" over "1,464 ms" would say it twice.
+    bare = name.removesuffix(f"_{unit.lower()}") if unit else name
+    text = escape((name if bare in names else bare).replace("_", " "))
     return f"{text} <span class='rb-muted'>UTC</span>" if unit == "time" else text
 
 
@@ -218,6 +226,8 @@ def _shown(value: Any, unit: str | None) -> str:
         return amount(value, unit)
     if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return amount(value)
     text = str(value)

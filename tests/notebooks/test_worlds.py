@@ -146,6 +146,7 @@ def test_incident_is_named(
     assert found.outcome["status"] in ("warning", "critical")
     unknown = [one for one in found.findings if one["status"] in ("unknown", "skipped")]
     assert unknown == [], found.describe()
+    assert [one for one in found.outcome["checklist"] if "not checked" in one["answer"]] == []
 
 
 @pytest.mark.parametrize("schema", ["documented"])

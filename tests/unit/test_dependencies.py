@@ -78,6 +78,18 @@ def test_no_order_is_as_usual_only_beside_what_is_usual() -> None:
     assert flow(1).title == "What is written since 14:02 UTC is as usual: 1 order"
 
 
+def test_more_than_usual_is_not_too_few_to_tell() -> None:
+    rows = [
+        {"what": "orders refused", "rows_now": 12, "rows_before": 0, "last_at": MOMENT},
+        {"what": "orders", "rows_now": 12, "rows_before": 72, "last_at": MOMENT},
+        {"what": "fills", "rows_now": 0, "rows_before": 72, "last_at": MOMENT},
+    ]
+    found = dependencies.flow(Answers(pd.DataFrame(rows)), WINDOW)  # type: ignore[arg-type]
+    assert found.title == "12 orders refused, in the 8 min since 14:02 UTC"
+    assert found.frame is not None
+    assert list(found.frame["judgement"]) == ["more than usual", "", "too few to tell"]
+
+
 def decided(**counts: int) -> Any:
     """The conclusion from so many findings of each status."""
     statuses = [status for name, count in counts.items() for status in [Status(name)] * count]

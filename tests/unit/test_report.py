@@ -95,6 +95,15 @@ def test_the_top_says_verdict_truth_decision_and_what_to_do() -> None:
     assert "symbol=BTCUSDT" in page
 
 
+@pytest.mark.parametrize(("actions", "links"), [(outcome()["actions"], ["#actions"]), ([], ["#s-0"])])
+def test_the_jump_list_names_the_next_actions_once(actions: list[Any], links: list[str]) -> None:
+    cells = notebook(markdown("# T\n\n## Next actions"), code(shown({"text/html": "<p>kubectl x</p>"})))
+    page = report.render(cells, facts(actions=actions))
+    jump = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'href="([^"]+)">Next actions', jump) == links
+    assert "<p>kubectl x</p>" in page
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runbook.demo.worlds import NASTY
 from runbook.outcome import Action, Finding, Status, Table, Verdict
 from runbook.sources.evidence import Answer
-from runbook.tables import actions, amount, checklist, duration, finding, moment, render, status, verdict
+from runbook.tables import actions, amount, checklist, duration, finding, moment, percent, render, status, verdict
 from tests.notebooks.inspection import Vocabulary
 
 NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
@@ -26,6 +26,7 @@ NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
     [
         (-1204.5, "USDT", "−1,204.50 USDT"),
         (0, "USDT", "0.00 USDT"),
+        (0.111564, "USD", "0.11 USD"),
         (0.1181, "%", "11.8 %"),
         (-0.1181, "%", "−11.8 %"),
         (0.0004, "%", "0.04 %"),
@@ -50,6 +51,22 @@ NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
 )
 def test_amount(value: object, unit: str, text: str) -> None:
     assert amount(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.6, "60 %"), (0.001, "0.1 %"), (0.125, "12.5 %"), (-0.05, "−5 %"), (math.nan, "n/a")]
+)
+def test_a_chosen_share_has_no_digits_that_look_measured(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+def test_true_and_false_are_words_and_a_unit_is_said_once() -> None:
+    frame = pd.DataFrame({"success": [True, False], "mean_ms": [12.0, 13.0], "old": [1, 2], "old_bytes": [1.0, 2.0]})
+    html = render(Table("Changes", frame, {"mean_ms": "ms", "old": "", "old_bytes": "bytes"}))
+    assert "<td>yes</td>" in html
+    assert "<td>no</td>" in html
+    assert ">mean</th>" in html
+    assert (">old</th>" in html, ">old bytes</th>" in html) == (True, True)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf, "x", pd.NaT, pd.NA, "", []])

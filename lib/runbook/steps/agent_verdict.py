@@ -141,7 +141,7 @@ def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
         ("Which agents, since when?", f"{title('agents.side_by_side')}; {title('agents.online')}"),
         ("What did they say last?", f"{title('agents.last_words')}; {title('agents.logs')}"),
         ("LLM?", title("causes.llm")),
-        ("MCP servers?", f"{title('agents.mcp_servers')}; {title('agents.tools')}"),
+        ("MCP servers?", f"{title('causes.mcp_servers')}; {title('causes.tools')}"),
         ("Database?", title("causes.store")),
         ("Resources?", title("causes.resources")),
         ("What changed before?", f"{title('platform.rollouts')}; {title('platform.config_changes')}"),

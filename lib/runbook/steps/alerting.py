@@ -81,7 +81,7 @@ def firing(alerts: Alerts, alert: Alert, window: Window) -> Finding:
     return Finding(
         "alerting.firing",
         Status.WARNING if len(critical) else Status.OK,
-        f"{len(others)} other {'alert fires' if len(others) == 1 else 'alerts fire'}"
+        f"{len(others) or 'No'} other {'alert fires' if len(others) < 2 else 'alerts fire'}"
         + (f": {names(distinct)}" if distinct else ""),
         f"{alert.name} itself is {state} in Alertmanager.",
         {"others": len(others), "critical": len(critical), "names": ", ".join(distinct[:20]), "this": state},
@@ -250,8 +250,8 @@ def logs(about_found: Finding, cluster: Cluster, window: Window) -> Finding:
         return Finding(
             "alerting.logs",
             Status.OK,
-            "There is no deployment whose log to read",
-            "The alert names none.",
+            "The alert names no deployment whose log to read",
+            "Neither its labels nor its metrics do.",
             {"errors": 0, "worst": ""},
         )
     return logs_of(cluster, window, apps[:3], "alerting.logs")
@@ -262,7 +262,11 @@ def tables(about_found: Finding, database: Database) -> Finding:
     wanted = [table for table in str(about_found.figures["tables"]).split(", ") if table]
     if not wanted:
         return Finding(
-            "alerting.tables", Status.OK, "No table is meant", "Neither labels nor metrics name one.", {"tables": 0}
+            "alerting.tables",
+            Status.OK,
+            "The alert names no table",
+            "Neither its labels nor its metrics do.",
+            {"tables": 0},
         )
     frame = database.ask("health/tables", names=wanted).frame
     if frame.empty:

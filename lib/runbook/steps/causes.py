@@ -254,6 +254,10 @@ def causes_expression(component: str, histogram: str, minutes: int) -> str:
     return " or ".join(f'label_replace(label_replace({one}, "part", "{part}", "", ""), "at", "{at}", "", "")' for (part, at), one in found.items())  # fmt: skip
 
 
+def _rate(a_minute: float) -> str:
+    return amount(round(a_minute, 2), "ratio") if math.isfinite(a_minute) else amount(a_minute)
+
+
 def _cause(
     name: str, subject: str, metrics: Metrics, window: Window, component: str, histogram: str, slow_ms: float
 ) -> Finding:
@@ -273,7 +277,7 @@ def _cause(
     breaker = read.get(("breaker", "now"), nan)
     bad = []
     if errors >= _ERRORS_PER_MINUTE and not errors <= 3 * errors_before:
-        bad.append(f"{amount(errors, 'ratio')} errors a minute, {amount(errors_before, 'ratio')} before")
+        bad.append(f"{_rate(errors)} errors a minute, {_rate(errors_before)} before")
     if p95 >= slow_ms and not p95 <= 1.5 * p95_before:
         bad.append(f"p95 {amount(p95, 'ms')}, {amount(p95_before, 'ms')} before")
     if breaker >= 1:
@@ -285,7 +289,7 @@ def _cause(
     return Finding(
         name,
         Status.WARNING if bad else Status.OK,
-        f"{subject} in trouble: {'; '.join(bad)}" if bad else f"{subject}: {amount(errors, 'ratio')} errors a minute, p95 {amount(p95, 'ms')}{pool}",
-        f"Before the alert: {amount(errors_before, 'ratio')} errors a minute, p95 {amount(p95_before, 'ms')}.",
+        f"{subject} in trouble: {'; '.join(bad)}" if bad else f"{subject}: {_rate(errors)} errors a minute, p95 {amount(p95, 'ms')}{pool}",
+        f"Before the alert: {_rate(errors_before)} errors a minute, p95 {amount(p95_before, 'ms')}.",
         {"bad": "; ".join(bad), "errors_per_minute": errors, "errors_before": errors_before, "p95_ms": p95, "p95_before_ms": p95_before, "breaker": breaker},
     )  # fmt: skip

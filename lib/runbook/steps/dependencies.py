@@ -79,7 +79,7 @@ def database(database: Database) -> Finding:
         Status.CRITICAL if share >= _FULL or bool(row["in_recovery"]) else Status.WARNING if bad else Status.OK,
         f"The database answers, but {', '.join(bad)}" if bad
         else f"The database answers; {connections:.0f} of {most:.0f} connections taken, nothing waits for a lock",
-        f"{amount(row['active'])} statements run now, {amount(row['idle_in_transaction'])} connections are idle in a transaction; the database is "
+        f"Statements that run now: {amount(row['active'])}; connections idle in a transaction: {amount(row['idle_in_transaction'])}. The database is "
         f"{amount(row['size_bytes'], 'bytes')}. This is the server's state at the time of asking.",
         {"connections": connections, "max_connections": most, "share": share, "waiting_for_locks": waiting,
          "idle_in_transaction": _number(row["idle_in_transaction"]), "oldest_transaction_seconds": oldest,
@@ -259,11 +259,11 @@ def llm_cost(database: Database, window: Window) -> Finding:
     return Finding(
         "dependencies.llm_cost",
         Status.WARNING if dear else Status.OK,
-        f"{count:,} LLM decisions cost {cost:,.2f} USD in {duration(window.seconds)}; {earlier:,.2f} USD in the span before",
+        f"{count:,} LLM {'decision' if count == 1 else 'decisions'} cost {amount(cost, 'USD')} in {duration(window.seconds)}; {amount(earlier, 'USD')} in the span before",
         "",
         {"cost_usd": cost, "cost_usd_before": earlier, "decisions": count},
-        (Table("LLM decisions by model", frame, {"decisions": "", "cost_usd": "", "mean_latency_ms": "ms", "tokens": "", "decisions_before": "",
-                                                 "cost_usd_before": ""}),),
+        (Table("LLM decisions by model", frame, {"decisions": "", "cost_usd": "USD", "mean_latency_ms": "ms", "tokens": "", "decisions_before": "",
+                                                 "cost_usd_before": "USD"}),),
     )  # fmt: skip
 
 
@@ -313,7 +313,7 @@ def coingecko(cluster: Cluster, window: Window) -> Finding:
         f"CoinGecko: {len(bad)} {'complaint' if len(bad) == 1 else 'complaints'} in the log of market-data-server" if len(bad)
         else "No complaint about CoinGecko in the log of market-data-server",
         f"Last at {moment(bad['time'].max())}: {str(bad['message'].iloc[-1])[:160]}" if len(bad)
-        else f"{len(frame):,} lines read, {len(named)} of them name it; there is no metric for it.",
+        else f"{len(frame):,} lines read, {len(named) or 'none'} of them name it; there is no metric for it.",
         {"complaints": len(bad)},
     )  # fmt: skip
 
@@ -363,7 +363,8 @@ def flow(database: Database, window: Window) -> Finding:
     refusing = refused > 0 and refused > 3 * expected.get("orders refused", 0.0)
     table = pd.DataFrame({"what": list(rows.index), "since": [counts[name] for name in rows.index], "expected": [round(expected[name], 1) for name in rows.index],
                           "last": list(rows["last_at"]),
-                          "judgement": ["far fewer than usual" if name in stopped else "" if _tells(expected[name]) else "too few to tell" for name in rows.index]})  # fmt: skip
+                          "judgement": ["far fewer than usual" if name in stopped else "more than usual" if refusing and name not in flows
+                                        else "" if counts[name] >= expected[name] or _tells(expected[name]) else "too few to tell" for name in rows.index]})  # fmt: skip
     words = [f"far fewer than usual: {', '.join(stopped)}"] * bool(stopped) + [f"{refused} orders refused"] * refusing
     title = "; ".join(words)
     return Finding(
@@ -402,7 +403,9 @@ def _fewer(count: int, expected: float) -> bool:
 
 def _orders(count: int, expected: float) -> str:
     """ "3 orders"; of none, how many are usual: none at all is news only where some were to be expected."""
-    return f"{count} order{'' if count == 1 else 's'}" + ("" if count else f", usual {expected:.1f} in that time")
+    return f"{count} order{'' if count == 1 else 's'}" + (
+        "" if count else f", usual {amount(round(expected, 1))} in that time"
+    )
 
 
 def _tells(expected: float) -> bool:

@@ -53,7 +53,7 @@ def cause(filling: Finding, sizes: Finding, grown: Finding, log: Finding) -> Fin
     return Finding(
         "disk.cause",
         filling.status,
-        f"{table} fills the volume{other}: {amount(grown.figures['table_per_day'], 'bytes')} of the {amount(volume_day, 'bytes')} a day",
+        f"{table} fills the volume{other}: it takes about {amount(grown.figures['table_per_day'], 'bytes')} a day, the volume grows by {amount(volume_day, 'bytes')}",
         f"The tables' growth explains {amount(explained, '%') if explained < 1 else 'all'} of the volume's; that is an estimate from rows and bytes a row.",
         {"kind": "table", "table": table, "biggest": biggest, "explained": explained, "is_biggest": table == biggest, "unusual": grown.figures["unusual"]},
     )  # fmt: skip

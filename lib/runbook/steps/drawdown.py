@@ -228,7 +228,7 @@ def _measured(name: str, source: str, curve: pd.DataFrame, limit: float) -> Find
         Status.CRITICAL if now > limit else Status.OK,
         f"By {source} the drawdown is {amount(now, '%')} now, at most {amount(deepest, '%')} ({moment(at)})",
         f"Equity {amount(curve['value'].iloc[-1], 'USDT')} against a peak of {amount(peak, 'USDT')} at {moment(curve['time'][int(curve['value'].idxmax())])}; "
-        f"{len(curve)} points since {moment(curve['time'].iloc[0])}, the last at {moment(curve['time'].iloc[-1])}.",
+        f"{len(curve):,} points since {moment(curve['time'].iloc[0])}, the last at {moment(curve['time'].iloc[-1])}.",
         {"drawdown": now, "threshold": limit, "deepest": deepest, "deepest_at": at, "equity": float(curve["value"].iloc[-1]), "peak": peak,
          "peak_at": curve["time"][int(curve["value"].idxmax())]},
         series={"equity": curve, "underwater": pd.DataFrame({"time": curve["time"], "value": -depths})},

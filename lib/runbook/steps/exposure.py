@@ -17,7 +17,7 @@ from runbook.steps.agents import DEPLOYMENTS
 from runbook.steps.openings import approvals, openers, sizing
 from runbook.steps.values import number
 from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
-from runbook.tables import amount
+from runbook.tables import amount, percent
 
 __all__ = ["approvals", "cause", "current", "decide", "limits", "openers", "over_time", "reduction", "sizing"]
 
@@ -46,7 +46,7 @@ def limits(database: Database, window: Window) -> Finding:
     loose = (
         known["max_position_size"] > DEFAULTS["max_position_size"] or known["max_positions"] > DEFAULTS["max_positions"]
     )
-    table = pd.DataFrame({"limit": list(DEFAULTS), "in force": [known[n] for n in DEFAULTS], "platform default": list(DEFAULTS.values()),
+    table = pd.DataFrame({"limit": list(DEFAULTS), "in force": [_limit(n, known[n]) for n in DEFAULTS], "platform default": [_limit(n, value) for n, value in DEFAULTS.items()],
                           "from": ["default" if n in defaulted else "session configuration" for n in DEFAULTS]})  # fmt: skip
     return Finding(
         "exposure.limits",
@@ -56,8 +56,13 @@ def limits(database: Database, window: Window) -> Finding:
         + (" These are looser than the platform's defaults." if loose else "")
         + (f" Not configured, hence the default: {', '.join(defaulted)}." if defaulted else ""),
         {"session_id": str(row["session_id"]), "equity": equity, **known, "limit_usdt": known["max_position_size"] * equity, "loose": loose},
-        (Table("Risk limits", table, {"in force": "", "platform default": ""}),),
+        (Table("Risk limits", table),),
     )  # fmt: skip
+
+
+def _limit(name: str, value: float) -> str:
+    """A limit as its name means it: a number of positions, else a share."""
+    return amount(value) if name == "max_positions" else percent(value)
 
 
 def current(bounds: Finding, database: Database, window: Window, symbol: str = "") -> Finding:
@@ -154,7 +159,7 @@ def over_time(now: Finding, bounds: Finding, metrics: Metrics, window: Window) -
     since = {symbol: _since(part, limit * _DRIFT) for symbol, part in values.items()}
     over = {symbol: at for symbol, at in since.items() if at is not None}
     title = (
-        "; ".join(f"{symbol} is over {amount(limit, 'USDT')} since {at:%H:%M}" for symbol, at in list(over.items())[:3])
+        "; ".join(f"{symbol} is over {amount(limit, 'USDT')} since {at:%H:%M} UTC" for symbol, at in list(over.items())[:3])
         if over else f"By the gauge no symbol is over {amount(limit, 'USDT')} now"
     )  # fmt: skip
     return Finding(
@@ -216,7 +221,7 @@ def reduction(now: Finding, bounds: Finding) -> Finding:
         "exposure.reduction",
         Status.WARNING,
         f"Reducing to the limits takes closing {amount(total, 'USDT')} in {len(table)} {'position' if len(table) == 1 else 'positions'}: fees {amount(fees, 'USDT')}, PnL {amount(pnl, 'USDT')} becomes real",
-        f"The newest first in each symbol, since they broke the limit; then the smallest, where there are too many. Fees at {FEE:.1%} of what is closed, slippage not counted. Shown, not done.",
+        f"The newest first in each symbol, since they broke the limit; then the smallest, where there are too many. Fees at {percent(FEE)} of what is closed, slippage not counted. Shown, not done.",
         {"notional": total, "fees": fees, "pnl": pnl, "positions": len(table), "symbols": ", ".join(dict.fromkeys(map(str, table["symbol"])))},
         (Table("What would be closed", table, {"quantity": "", "notional": "USDT", "fee": "USDT", "pnl": "USDT"}),),
     )  # fmt: skip

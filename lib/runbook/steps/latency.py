@@ -234,7 +234,7 @@ def models(database: Database, window: Window) -> Finding:
         f"{amount(slowest['calls_now'])} calls, {amount(slowest['calls_before'])} before.",
         {"p95_ms": number(slowest["p95_now_ms"]), "p95_before_ms": number(slowest["p95_before_ms"]), "ratio": ratio, "model": slowest["model"], "few": few},
         (Table("LLM calls by model", frame, {"calls_before": "", "p95_before_ms": "ms", "calls_now": "", "p95_now_ms": "ms", "tokens_now": "",
-                                             "cached_now": "%", "cost_now_usd": ""}),),
+                                             "cached_now": "%", "cost_now_usd": "USD"}),),
     )  # fmt: skip
 
 

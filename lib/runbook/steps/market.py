@@ -13,7 +13,7 @@ from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
 from runbook.steps.values import number
-from runbook.tables import amount
+from runbook.tables import amount, percent
 
 MARKET_WIDE_SHARE = 0.6
 OWN_SHARE = 0.3
@@ -43,7 +43,7 @@ def conditions(fills: Finding, database: Database, window: Window) -> Finding:
         "market.conditions",
         Status.WARNING if unusual else Status.OK,
         f"The market moved {amount(average, '%')} since the fall began; volatility is {amount(volatile, 'ratio')} times the usual",
-        f"{int((moved < 0).sum())} of {len(moved)} symbols fell; the lowest of them by {amount(float(worst.min()), '%')}. Usual is the day before "
+        f"{int((moved < 0).sum())} of {len(moved)} symbols fell; the lowest point of any of them was {amount(float(worst.min()), '%')}. Usual is the day before "
         f"{since:%H:%M} UTC, per 1-minute candle.",
         {"move": average, "volatility_ratio": volatile, "falling": int((moved < 0).sum()), "symbols": len(moved), "since": since, "unusual": unusual},
         (Table("Symbols since the fall began", table,
@@ -77,7 +77,7 @@ def cause(fills: Finding, window: Window) -> Finding:
         sentence,
         f"Since {since:%H:%M} UTC the portfolio moved {amount(lost, '%')}, the market {amount(moved, '%')}. Beta {amount(beta, 'ratio')}, correlation {amount(correlation, 'ratio')} "
         f"over {len(own_returns)} returns; beta × market explains {amount(beta * moved, '%')} of it ({amount(share, '%')} of the loss). "
-        f"Market-wide from {MARKET_WIDE_SHARE:.0%} explained, strategy-specific up to {OWN_SHARE:.0%}.",
+        f"Market-wide from {percent(MARKET_WIDE_SHARE)} explained, strategy-specific up to {percent(OWN_SHARE)}.",
         {
             "kind": kind,
             "beta": beta,

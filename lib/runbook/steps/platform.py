@@ -179,7 +179,7 @@ def config_changes(database: Database, window: Window) -> Finding:
         "platform.config_changes",
         Status.WARNING if last is not None else Status.OK,
         title,
-        f"{len(updates)} configuration {'change' if len(updates) == 1 else 'changes'} since a day before the window began. A change shortly before trouble is a suspect, not a proof.",
+        f"{len(updates) or 'No'} configuration {'change' if len(updates) < 2 else 'changes'} since a day before the window began. A change shortly before trouble is a suspect, not a proof.",
         {"count": len(updates), "last": _word(last["action"]) if last is not None else "", "last_at": last["at"] if last is not None else None,
          "last_by": _word(last["user_id"]) if last is not None else ""},
         (Table("Changes, newest first", frame, {"at": "time"}),),

@@ -78,8 +78,8 @@ def contributions(session: Finding, fills: Finding, database: Database, window: 
     return Finding(
         "positions.contributions",
         Status.WARNING if total < -0.01 * fills.figures["peak"] else Status.OK,
-        f"{top['agent']} lost {amount(-top['pnl'], 'USDT')} since {since:%H:%M}: {amount(top['share of loss'], '%')} of all agents' losses"
-        if top["pnl"] < 0 else f"No agent lost since {since:%H:%M}",
+        f"{top['agent']} lost {amount(-top['pnl'], 'USDT')} since {since:%H:%M} UTC: {amount(top['share of loss'], '%')} of all agents' losses"
+        if top["pnl"] < 0 else f"No agent lost since {since:%H:%M} UTC",
         f"All positions together {amount(total, 'USDT')}; the equity from fills moved {amount(change, 'USDT')} in the same time. "
         f"Fees are part of it. Positions held then: {amount(float(frame['positions'].sum()))}.",
         {"since": since, "pnl": total, "agent": top["agent"], "agent_pnl": float(top["pnl"]), "agent_share": float(top["share of loss"]),

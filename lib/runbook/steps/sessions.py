@@ -108,7 +108,7 @@ def paused(database: Database, window: Window) -> Finding:
     row = frame.iloc[0]
     since = row["paused_at"]
     if not row["paused"]:
-        return Finding("sessions.paused", Status.OK, "The orchestrator is not paused: trading goes on", f"State as of {moment(row['updated_at'])}.",
+        return Finding("sessions.paused", Status.OK, "The orchestrator is not paused", f"State as of {moment(row['updated_at'])}.",
                        {"paused": False})  # fmt: skip
     return Finding(
         "sessions.paused",
@@ -179,8 +179,8 @@ def activity(database: Database, window: Window) -> Finding:
     return Finding(
         "sessions.activity",
         Status.WARNING if stale else Status.OK,
-        f"Last candle {_ago(ages['candle'])}, last fill {_ago(ages['fill'])}",
-        f"Stale: {', '.join(stale)} (over {duration(CANDLE_STALE_SECONDS)} old): market data or the writer is behind, so prices below may be too." if stale
+        f"Last candle {_ago(ages['candle'])}, last fill {_ago(ages['fill'])}" + (f"; stale: {', '.join(stale)}" if stale else ""),
+        f"Stale is what is over {duration(CANDLE_STALE_SECONDS)} old: market data or the writer is behind, so prices below may be too." if stale
         else "Market data and the performance writer are current.",
         {f"{name}_age_seconds": age for name, age in ages.items()} | {"stale": ", ".join(stale)},
         (Table("Age of the newest rows", shown, {"at": "time", "age": "s"}),),

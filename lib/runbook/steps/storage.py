@@ -10,7 +10,7 @@ from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
 from runbook.sources.overlap import at_once
-from runbook.tables import amount, moment
+from runbook.tables import amount, moment, percent
 
 TIMES = ("candlesticks", "performance_metrics", "audit_logs", "agent_signals", "llm_decisions", "orders", "trades")
 _ASSUMED_RATIO = 0.1
@@ -193,7 +193,7 @@ def _chunks(database: Database, window: Window, version: str) -> Finding:
         Status.WARNING if names else Status.OK,
         f"Compressing {amount(chunks['old'].sum())} chunks older than 7 days would give back about {amount(gain, 'bytes')}" if names
         else "Every chunk older than 7 days is compressed already",
-        f"TimescaleDB {version}. " + (f"So far compression leaves {amount(ratio, '%')} of the size." if measured else f"Nothing is compressed yet; {ratio:.0%} of the size is assumed to remain.")
+        f"TimescaleDB {version}. " + (f"So far compression leaves {amount(ratio, '%')} of the size." if measured else f"Nothing is compressed yet; {percent(ratio)} of the size is assumed to remain.")
         + (f" Uncompressed: {amount(old_bytes, 'bytes')} of {', '.join(names)}. Is the compression policy's job running?" if names else ""),
         {"timescale": True, "gain_bytes": gain, "old_bytes": old_bytes, "ratio": ratio, "hypertables": ", ".join(names)},
         (Table("Chunks by hypertable", chunks, {"chunks": "", "compressed": "", "old": "", "old_bytes": "bytes"}),) if len(chunks) else (),

@@ -13,7 +13,7 @@ from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, quote, selector
 from runbook.sources.overlap import at_once
-from runbook.tables import amount, moment
+from runbook.tables import amount, moment, percent
 
 THRESHOLD = 0.8
 _RATE_MINUTES = 5
@@ -95,9 +95,9 @@ def _ranked(name: str, source: str, rows: pd.DataFrame) -> Finding:
     over = rows[rows["fullest"] > THRESHOLD]
     unlimited = rows[rows["memory_limit"].isna()]
     title = (
-        f"{len(over)} of {len(rows)} pods {'is' if len(over) == 1 else 'are'} above {THRESHOLD:.0%} of a limit: {', '.join(map(str, over['pod'][:3]))}"
+        f"{len(over)} of {len(rows)} pods {'is' if len(over) == 1 else 'are'} above {percent(THRESHOLD)} of a limit: {', '.join(map(str, over['pod'][:3]))}"
         if len(over)
-        else f"No pod is above {THRESHOLD:.0%} of a limit; the fullest is {rows['pod'].iloc[0]} at {amount(rows['fullest'].iloc[0], '%')}"
+        else f"No pod is above {percent(THRESHOLD)} of a limit; the fullest is {rows['pod'].iloc[0]} at {amount(rows['fullest'].iloc[0], '%')}"
     )
     units = {
         "memory": "bytes",
