@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from runbook.alert import Alert, Window
+from runbook.errors import SourceUnavailable
 from runbook.outcome import Finding, Status
 from runbook.steps import alerting
 
@@ -84,6 +85,19 @@ class Answers:
 
 def rule(measured: str = "x", operator: str = "<", limit: str = "0.5") -> Finding:
     return Finding("alerting.rule", Status.OK, "", figures={"measured": measured, "operator": operator, "limit": limit})
+
+
+class NoRules:
+    def rules(self) -> Any:
+        raise SourceUnavailable("Prometheus did not answer in 5 s.")
+
+
+def test_rules_that_cannot_be_read_are_not_said_to_be_missing() -> None:
+    url = "http://prometheus/graph?g0.expr=up+%3D%3D+0"
+    source: Any = NoRules()
+    found = alerting.rule(Alert("X", {"alertname": "X"}, {}, MOMENT, generator_url=url), source)
+    assert (found.status, found.figures["expression"]) == (Status.OK, "up == 0")
+    assert found.detail.endswith("Prometheus' rules are not known: Prometheus did not answer in 5 s.")
 
 
 def frame(values: list[float], end_minute: float = 8, **labels: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
+from runbook.errors import SourceUnavailable
 from runbook.outcome import Finding, Status
 from runbook.steps import bottleneck, durations, latency
 
@@ -57,6 +58,25 @@ def test_before_and_now_leave_out_what_led_to_the_alert() -> None:
     assert durations.split(steps(10, 100), WINDOW) == pytest.approx((10, 100), rel=0.05)
     assert np.isnan(durations.split(None, WINDOW)).all()
     assert np.isnan(durations.ratio_of(3.0, 0.0))
+
+
+class Throttled:
+    """Metrics that saw a throttled pod, and a cluster that does not answer."""
+
+    namespace = "cryptofunk"
+
+    def range(self, *_: Any, **__: Any) -> SimpleNamespace:
+        return SimpleNamespace(frame=steps(0.002, 0.7).assign(pod="trend-agent-7d9c5b8f6-x2x9k"))
+
+    def pods(self) -> SimpleNamespace:
+        raise SourceUnavailable("Kubernetes did not answer in 5 s.")
+
+
+def test_throttling_is_known_without_the_limits_and_says_why_they_are_not() -> None:
+    source: Any = Throttled()
+    found = latency.throttling(source, source, WINDOW)
+    assert (found.status, found.figures["throttled"], found.figures["limits"]) == (Status.WARNING, "trend-agent", {})
+    assert found.detail.endswith("Their limits are not known: Kubernetes did not answer in 5 s.")
 
 
 def test_the_part_that_moved_and_explains_the_time_is_named() -> None:

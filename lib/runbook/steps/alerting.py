@@ -165,7 +165,8 @@ def rule(alert: Alert, metrics: Metrics) -> Finding:
     return Finding(
         "alerting.rule", Status.WARNING if differs else Status.OK, f"The alert fires on: {expression[:240]}",
         held + ("From the alert's generatorURL" if given else f"From the rule {alert.name}")
-        + ("; the rule of this name in Prometheus is another now." if differs else "." if found or not given else "; Prometheus lists no rule of this name now."),
+        + ("; the rule of this name in Prometheus is another now." if differs else "." if found or not given else f"; Prometheus' rules are not known: {failed}" if failed
+           else "; Prometheus lists no rule of this name now."),
         {"expression": expression, "measured": measured, "operator": operator, "limit": limit,
          "for_seconds": found["for_seconds"] if found else None, "health": str(found["health"]) if found else ""},
     )  # fmt: skip

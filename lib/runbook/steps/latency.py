@@ -193,6 +193,7 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
     upwards = table.iloc[::-1]
     hit = table[table["throttled now"] >= THROTTLED].drop_duplicates("deployment")
     worst = table.iloc[0]
+    limits, unread = _limits(cluster) if len(hit) else ({}, "")
     return Finding(
         "latency.throttling",
         Status.WARNING if len(hit) else Status.OK,
@@ -200,9 +201,10 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding:
         if len(hit)
         else f"No pod is throttled: at most {amount(worst['throttled now'], '%')} of CPU periods ({worst['deployment']})",
         "A throttled pod waits although the node may be idle: its own CPU limit holds it back. It then measures everything it calls as slower, too."
+        + (f"\nTheir limits are not known: {unread}" if unread else "")
         if len(hit)
         else "",
-        {"throttled": ", ".join(hit["deployment"]), "limits": _limits(cluster) if len(hit) else {}, "highest": number(worst["throttled now"]), "highest_before": number(worst["throttled before"]),
+        {"throttled": ", ".join(hit["deployment"]), "limits": limits, "highest": number(worst["throttled now"]), "highest_before": number(worst["throttled before"]),
          "now": dict(zip(upwards["deployment"], upwards["throttled now"], strict=True)),
          "before": dict(zip(upwards["deployment"], upwards["throttled before"], strict=True))},
         (Table("Share of CPU periods throttled", table.head(12), {"throttled before": "%", "throttled now": "%"}),),
@@ -368,12 +370,12 @@ def _statements(database: Database) -> pd.DataFrame:
         raise
 
 
-def _limits(cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """The limits by deployment; empty where the cluster does not tell: throttling is known without them."""
+def _limits(cluster: Cluster) -> tuple[dict[str, dict[str, Any]], str]:
+    """(the limits by deployment, why they are not known): throttling is known without them."""
     try:
-        return limits_of(cluster.pods().frame)
-    except SourceError:
-        return {}
+        return limits_of(cluster.pods().frame), ""
+    except SourceError as error:
+        return {}, str(error)
 
 
 def _labelled(expression: str, **labels: str) -> str:
