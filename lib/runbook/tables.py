@@ -83,7 +83,9 @@ def amount(value: Any, unit: str = "") -> str:
         return f"{sign}{size:.3g} {unit}".strip()
     match unit:
         case "%":
-            return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 or size == 0 else f"{sign}{size * 100:.2g} %"
+            if size * 100 < 0.001:  # what is left of a difference of two equal numbers
+                return "0.0 %"
+            return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 else f"{sign}{size * 100:.2g} %"
         case "bytes":
             step = min(int(math.log(size, 1024)), 4) if size >= 1 else 0
             return f"{sign}{size / 1024**step:.{0 if step == 0 else 1}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[step]}"

@@ -130,7 +130,8 @@ def agreement(fills: Finding, performance: Finding, gauge_now: Finding, threshol
                           "over the threshold": ["yes" if name in over else "no" for name in measured]})  # fmt: skip
     if not odd:
         title = f"All three measures agree: drawdown {amount(measured['fills and candles'], '%')}, threshold {amount(limit, '%')}"
-        detail = f"They differ by at most {points(max(abs(v) for v in apart.values()))}."
+        most = max(abs(by) for by in apart.values())
+        detail = f"They differ by {'at most ' if most >= 1e-4 else ''}{points(most)}."
     elif odd == ["gauge"]:
         title = f"The gauge is wrong: it reads {amount(measured['gauge'], '%')}, fills and performance rows say {amount(measured['fills and candles'], '%')}"
         detail = (f"It is {points(abs(apart['gauge']))} {'above' if apart['gauge'] > 0 else 'below'} the fills, while fills and performance rows agree to "

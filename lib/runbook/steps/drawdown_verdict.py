@@ -185,4 +185,5 @@ def _checklist(
 
 
 def points(ratio: float) -> str:
+    """A difference of two shares, as a number of percentage points."""
     return f"{ratio * 100:.2g} percentage points" if ratio >= 1e-4 else "less than 0.01 percentage points"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from runbook.alert import Window
@@ -136,24 +137,24 @@ def patterns(frame: pd.DataFrame) -> pd.DataFrame:
 
     Numbers, ids and addresses in a message count as the same. The error field is part of the pattern.
     """
-    errors = [str(fields.get("error", fields.get("err", ""))) for fields in frame["fields"]]
-    texts = [
-        f"{message}: {error}" if error and error not in message else message
-        for message, error in zip(frame["message"], errors, strict=True)
-    ]
-    keyed = frame.assign(
-        pattern=[_VARIABLE.sub("#", text)[:200] for text in texts],
-        example=[_example(*pair) for pair in zip(texts, frame["fields"], strict=True)],
-    )
-    grouped = keyed.groupby(["level", "pattern"], as_index=False, sort=False).agg(
-        lines=("pattern", "size"), first=("time", "min"), last=("time", "max"), example=("example", "last")
-    )
-    order = grouped["level"].map(_RANK).fillna(4)
-    return (
-        grouped.assign(rank=order)
-        .sort_values(["rank", "lines"], ascending=[True, False], ignore_index=True)
-        .drop(columns="rank")
-        .head(PATTERNS_MAX)
+    rows: dict[tuple[str, str], list[int]] = {}
+    texts = []
+    for row, (level, message, fields) in enumerate(zip(frame["level"], frame["message"], frame["fields"], strict=True)):
+        error = str(fields.get("error", fields.get("err", "")))
+        texts.append(f"{message}: {error}" if error and error not in message else message)
+        rows.setdefault((level, _VARIABLE.sub("#", texts[-1])[:200]), []).append(row)
+    worst = sorted(rows.items(), key=lambda group: (_RANK.get(group[0][0], 4), -len(group[1])))[:PATTERNS_MAX]
+    times, fields_of = frame["time"].to_numpy(dtype="datetime64[us]"), frame["fields"].tolist()
+    moments = [(np.fmin.reduce(times[of]), np.fmax.reduce(times[of])) for _, of in worst]
+    return pd.DataFrame(
+        {
+            "level": [level for (level, _), _ in worst],
+            "pattern": [pattern for (_, pattern), _ in worst],
+            "lines": [len(of) for _, of in worst],
+            "first": pd.Series([first for first, _ in moments], dtype="datetime64[us]").dt.tz_localize("UTC"),
+            "last": pd.Series([last for _, last in moments], dtype="datetime64[us]").dt.tz_localize("UTC"),
+            "example": [_example(texts[of[-1]], fields_of[of[-1]]) for _, of in worst],
+        }
     )
 
 
@@ -256,7 +257,7 @@ def events(cluster: Cluster, window: Window, app: str = "") -> Finding:
     name = f"platform.events.{app}" if app else "platform.events"
     about = f" about {app}" if app else ""
     if frame.empty:
-        return Finding(name, Status.OK, f"Kubernetes holds no warning event{about} of the window",
+        return Finding(name, Status.OK, f"Kubernetes holds no warning event{about} in the window",
                        "It keeps events for an hour by default: older ones may be gone.", {"count": 0, "reasons": ""})  # fmt: skip
     keyed = frame.assign(message=[_VARIABLE.sub("#", str(one))[:200] for one in frame["message"]])
     grouped = (

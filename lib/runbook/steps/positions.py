@@ -157,7 +157,7 @@ def restart_safety(open_positions: Finding, freshness: Finding, database: Databa
     return Finding(
         "positions.restart_safety",
         Status.WARNING if reasons else Status.OK,
-        f"Not safe to restart yet: {'; '.join(reasons)}" if reasons else "Nothing speaks against a restart: no stray order, every position has its stop, data is current",
+        f"Not safe to restart yet: {'; '.join(reasons)}" if reasons else "Nothing speaks against a restart: no stray order, every position has its stop, candles are current",
         f"{len(orders)} open {'order' if len(orders) == 1 else 'orders'}, {len(orders) - len(stray)} of them stops or targets of open positions.{quiet}",
         {"stray_orders": len(stray), "open_orders": len(orders), "reasons": "; ".join(reasons), "safe": not reasons},
         (Table("Open orders, those that protect nothing first", orders,
