@@ -244,11 +244,12 @@ def _describe(
     parts = []
     at = "%H:%M" if window.seconds <= 86_400 else "%m-%d %H:%M"
     for line in lines:
-        values = line.frame.dropna(subset=["value"])
-        low, high = values["value"].idxmin(), values["value"].idxmax()
+        values = line.frame["value"].to_numpy(dtype="float64")
+        low, high, last = np.nanargmin(values), np.nanargmax(values), np.flatnonzero(~np.isnan(values))[-1]
+        times = line.frame["time"]
         parts.append(
-            f"{line.label}: lowest {amount(values['value'][low], unit)} at {values['time'][low]:{at}}, "
-            f"highest {amount(values['value'][high], unit)} at {values['time'][high]:{at}}, last {amount(values['value'].iloc[-1], unit)}"
+            f"{line.label}: lowest {amount(values[low], unit)} at {times.iloc[low]:%H:%M}, "
+            f"highest {amount(values[high], unit)} at {times.iloc[high]:%H:%M}, last {amount(values[last], unit)}"
         )
     limits = "".join(f" {limit.label}." for limit in thresholds)
     return f"{title}. {'; '.join(parts)}.{limits} Alert at {window.starts_at:{at}} UTC. {note}".strip()
