@@ -102,6 +102,11 @@ def amount(value: Any, unit: str = "") -> str:
     return f"{sign}{plain}{' ' + unit if unit else ''}"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something: "1 position", "1,204 positions"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(share: float) -> str:
     """A share that somebody chose (a threshold, a fee), without digits that would look measured: "60 %", "0.1 %"."""
     return f"{share * 100:,.4g} %".replace("-", "−") if math.isfinite(share) else "n/a"

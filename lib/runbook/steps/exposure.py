@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from runbook.alert import Alert, Window
-from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.alert import Window
+from runbook.outcome import Finding, Status, Table
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
-from runbook.steps.agents import DEPLOYMENTS
+from runbook.steps.exposure_verdict import decide
 from runbook.steps.openings import approvals, openers, sizing
 from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
-from runbook.tables import amount, percent
+from runbook.tables import amount, counted, percent
 
 __all__ = ["approvals", "cause", "current", "decide", "limits", "openers", "over_time", "reduction", "sizing"]
 
@@ -104,7 +101,7 @@ def current(bounds: Finding, database: Database, window: Window, symbol: str = "
         "exposure.current",
         Status.CRITICAL if shares.iloc[0] > 2 * limit else Status.WARNING if breach or len(bare) else Status.OK,
         title,
-        f"{_count(len(held), 'position')}, leverage {amount(gross / equity, 'ratio')}; {shares.index[0]} is {amount(shares.iloc[0] * equity / gross, '%')} of all that is held, "
+        f"{counted(len(held), 'position')}, leverage {amount(gross / equity, 'ratio')}; {shares.index[0]} is {amount(shares.iloc[0] * equity / gross, '%')} of all that is held, "
         f"as if it were {amount(1 / float(((shares * equity / gross) ** 2).sum()), 'ratio')} equal ones. "
         + (f"{len(bare)} without a stop loss, worth {amount(bare['notional'].sum(), 'USDT')}." if len(bare) else "Each has a stop loss.")
         + (f" {unpriced} have no usable price and are not counted." if unpriced else "")
@@ -240,7 +237,7 @@ def cause(now: Finding, opened: Finding, answers: Finding) -> Finding:
               "wrong": "Risk approved it with a wrong size"}.get(answers.figures["kind"], "")  # fmt: skip
     title = {
         "oversized": f"{first['agent']} opened {symbol} with {amount(first['entry_share'], '%')} of the portfolio, {amount(first['entry_share'] / limit, 'ratio')} times the limit",
-        "stacked": f"Stacked: no position is over the limit, but {_count(len(mine), 'position')} of {_count(len(agents), 'agent')} add up to {amount(now.figures['share'], '%')} in {symbol}",
+        "stacked": f"Stacked: no position is over the limit, but {counted(len(mine), 'position')} of {counted(len(agents), 'agent')} add up to {amount(now.figures['share'], '%')} in {symbol}",
         "grown": f"{symbol} was within the limit when opened ({amount(first['entry_share'], '%')}) and grew past it by its price or a fallen portfolio",
         "too many": f"{now.figures['count']} positions are open, each within the limit of its size",
     }[kind]  # fmt: skip
@@ -263,123 +260,3 @@ def cause(now: Finding, opened: Finding, answers: Finding) -> Finding:
             "approval": answers.figures["kind"],
         },
     )
-
-
-def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryptofunk") -> Verdict:
-    """The decision of PositionLimitExceeded: reduce, whom to stop, which check to repair, or nothing; and why."""
-    now, why = figures_of(findings, "exposure.current"), figures_of(findings, "exposure.cause")
-    cut, changes = figures_of(findings, "exposure.reduction"), figures_of(findings, "platform.config_changes")
-    status, decision, summary = _choice(findings, now, why, cut, changes)
-    return Verdict(
-        decision,
-        summary,
-        status,
-        tuple(_reasons(findings)) + unknown_reasons(findings),
-        tuple(_actions(now, why, cut, alert, namespace)),
-        tuple((question, _title(findings, name)) for question, name in _CHECKLIST),
-    )
-
-
-_CHECKLIST = (
-    ("How large is the exposure?", "exposure.current"),
-    ("Since when is it over?", "exposure.over_time"),
-    ("Which limits are in force?", "exposure.limits"),
-    ("Why is the limit exceeded?", "exposure.cause"),
-    ("Who opened it, and why?", "openings.openers"),
-    ("Why did risk allow it?", "openings.approvals"),
-    ("What was changed before?", "platform.config_changes"),
-    ("Which sizing needs an update?", "openings.sizing"),
-)
-
-
-def _choice(
-    findings: Mapping[str, Finding], now: Mapping[str, Any], why: Mapping[str, Any], cut: Mapping[str, Any], changes: Mapping[str, Any]
-) -> tuple[Status, str, str]:  # fmt: skip
-    """(status, decision, summary) from what is known."""
-    if not now:
-        return (
-            Status.UNKNOWN,
-            "look at the positions by hand",
-            "The exposure is not known: the database gave no answer, or has no session.",
-        )
-    if now["kind"] == "none":
-        if now.get("without_stop"):
-            return (
-                Status.WARNING,
-                "set the missing stops",
-                f"No limit is exceeded, but {_count(now['without_stop'], 'open position')} without a stop loss.",
-            )
-        return Status.OK, "nothing to do", "No limit is exceeded now."
-    status = findings["exposure.current"].status
-    symbol, takes = (
-        now["symbol"],
-        f" Reducing to the limit takes closing {amount(cut['notional'], 'USDT')} for {amount(cut['fees'], 'USDT')} of fees."
-        if cut
-        else "",
-    )
-    if not why:
-        return status, f"reduce {symbol}", f"{findings['exposure.current'].title}; why is not known.{takes}"
-    title = findings["exposure.cause"].title
-    if why["kind"] == "oversized":
-        last = f", after the change “{changes['last'][:100]}”" if changes.get("last") else ""
-        return status, f"reduce {symbol}, stop {why['agent']} until its size check works", f"{title}{last}.{takes}"
-    decision = {
-        "stacked": f"reduce {symbol}, check exposure by symbol before each trade",
-        "grown": f"reduce {symbol}, or tighten its stop",
-        "too many": "close the smallest positions, or raise the limit on purpose",
-    }[why["kind"]]
-    aside = (
-        " The check of each position passed; none of the agents is to blame alone." if why["kind"] == "stacked" else ""
-    )
-    return status, decision, f"{title}.{aside}{takes}"
-
-
-def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    for name in ("exposure.current", "exposure.over_time", "exposure.limits", "exposure.cause", "openings.openers", "openings.approvals",
-                 "exposure.reduction", "platform.config_changes"):  # fmt: skip
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}."
-
-
-def _actions(
-    now: Mapping[str, Any], why: Mapping[str, Any], cut: Mapping[str, Any], alert: Alert, namespace: str
-) -> Iterator[Action]:
-    deployment = DEPLOYMENTS.get(str(why.get("agent")))
-    if why.get("kind") == "oversized" and deployment:
-        yield Action(f"Stop {why['agent']}", kubectl(namespace, "scale", f"deployment/{deployment}", "--replicas=0"),
-                     "It opens no more positions; those that are open keep what stops they have.", changes=True)  # fmt: skip
-    if why.get("kind") in ("stacked", "too many"):
-        yield Action("Stop new entries while you reduce", kubectl(namespace, "scale", "deployment/orchestrator", "--replicas=0"),
-                     "No session runs without the orchestrator; open positions keep their stops at the exchange.", changes=True)  # fmt: skip
-    if cut.get("positions"):
-        yield Action("List the positions to reduce",
-                     f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                     "SELECT symbol, side, quantity, entry_price, stop_loss, entry_time FROM positions WHERE exit_time IS NULL ORDER BY entry_time DESC;\nSQL",
-                     f"The table above has the sizes: {amount(cut['notional'], 'USDT')} in {cut['symbols']}. Close them at the exchange.")  # fmt: skip
-    yield Action(
-        "Read the limits in force",
-        kubectl(namespace, "get", "configmap", "cryptofunk-config", "-o", "yaml"),
-        "risk.max_position_size, trading.max_positions, and overrides of a strategy.",
-    )
-    yield Action(
-        "Read what the risk checks said",
-        kubectl(namespace, "logs", "deployment/risk-analyzer-server", "--since=6h", "--tail=500"),
-        "Which check passed, for which scope.",
-    )
-    if now and now.get("without_stop"):
-        yield Action(
-            "Follow the risk agent",
-            kubectl(namespace, "logs", "-f", "deployment/risk-agent"),
-            f"{_count(now['without_stop'], 'position')} without a stop: nobody closes them but you.",
-        )
-    yield silence(alert)
-
-
-def _count(number_of: int, noun: str) -> str:
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
-
-
-def _title(findings: Mapping[str, Finding], name: str) -> str:
-    found = findings.get(name)
-    return found.title if found is not None else "not checked"
