@@ -11,7 +11,7 @@ import pytest
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
 from runbook.outcome import Finding, Status
-from runbook.steps import alerting
+from runbook.steps import alert_expression, alert_subject, alerting
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -40,7 +40,7 @@ DEPLOYMENTS = pd.DataFrame(
     ],
 )
 def test_an_expression_is_split_at_its_comparison(expression: str, expected: tuple[str, str, str]) -> None:
-    assert alerting.split(expression) == expected
+    assert alert_expression.split(expression) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_an_expression_is_split_at_its_comparison(expression: str, expected: tup
     ],
 )
 def test_only_prometheus_own_link_gives_an_expression(url: str, expected: str) -> None:
-    assert alerting._generator_expression(url) == expected
+    assert alert_expression.of_generator(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_only_prometheus_own_link_gives_an_expression(url: str, expected: str) -
     ],
 )
 def test_a_labels_value_is_resolved_to_deployments(value: str, expected: list[str]) -> None:
-    assert alerting._apps(value, PODS, DEPLOYMENTS) == expected
+    assert alert_subject.deployments_of(value, PODS, DEPLOYMENTS) == expected
 
 
 class Answers:
