@@ -11,7 +11,7 @@ import pytest
 from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.metrics import union
-from runbook.steps import breakers, dependencies
+from runbook.steps import breakers, dependencies, trading_flow
 from runbook.steps.levels import level, rise
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
@@ -158,4 +158,4 @@ def test_a_dip_under_the_limit_begins_a_new_rise() -> None:
     [(0, 4.0, False), (0, 5.0, True), (3, 12.0, True), (8, 12.0, False), (0, 0.0, False), (900, 1000.0, True)],
 )
 def test_few_counts_are_only_called_fewer_when_chance_is_unlikely(count: int, expected: float, fewer: bool) -> None:
-    assert dependencies._fewer(count, expected) is fewer
+    assert trading_flow.fewer(count, expected) is fewer

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from runbook.alert import Window
+from runbook.outcome import Table
 
 QUIET_MINUTES = 45
 """A series' usual level is taken from before this long before the alert."""
@@ -102,3 +103,23 @@ def last(frame: pd.DataFrame, what: str) -> float:
     """The newest value of the part `what` of a union; NaN where there is none."""
     values: Any = part(frame, what)["value"].dropna()
     return float(values.iloc[-1]) if len(values) else float("nan")
+
+
+def levels_table(caption: str, rows: list[tuple[str, Level]], unit: str) -> Table:
+    """The (name, level) rows as a table, the highest now first, at most 15."""
+    order = sorted(rows, key=lambda row: -or_zero(row[1].now))[:15]
+    frame = pd.DataFrame({
+        "what": [name for name, _ in order], "usual": [_rounded(one.usual) for _, one in order], "now": [_rounded(one.now) for _, one in order],
+        "times usual": [one.growth for _, one in order], "rose at": [one.rose_at for _, one in order],
+    })  # fmt: skip
+    frame["rose at"] = pd.to_datetime(frame["rose at"], utc=True)
+    return Table(caption, frame, {"usual": unit, "now": unit, "times usual": "ratio", "rose at": "time"})
+
+
+def or_zero(value: float) -> float:
+    """`value`, or 0 where there is no sample: nothing counted is none."""
+    return value if math.isfinite(value) else 0.0
+
+
+def _rounded(value: float) -> float:
+    return round(value, 2 if abs(value) < 100 else 0) if math.isfinite(value) else value
