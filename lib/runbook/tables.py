@@ -84,7 +84,7 @@ def amount(value: Any, unit: str = "") -> str:
     match unit:
         case "%":
             if size * 100 < 0.001:  # what is left of a difference of two equal numbers
-                return "0.0 %"
+                return f"{sign}0.0 %"
             return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 else f"{sign}{size * 100:.2g} %"
         case "bytes":
             step = min(int(math.log(size, 1024)), 4) if size >= 1 else 0
@@ -126,6 +126,11 @@ def duration(seconds: float) -> str:
             rest = whole % size // smaller
             return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
     return f"{whole} s"
+
+
+def ago(seconds: float) -> str:
+    """An age as people say it: "5 min ago"; "never" where there is none."""
+    return f"{duration(seconds)} ago" if math.isfinite(seconds) else "never"
 
 
 def moment(value: datetime | None) -> str:

@@ -14,6 +14,7 @@ import pytest
 from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status
 from runbook.steps import agents, causes, fleet, quotas, session_verdict, sessions
+from runbook.steps.habits import signal_habits
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -231,7 +232,7 @@ def test_an_agent_without_any_signal_in_the_window_is_silent_too() -> None:
     last = pd.Timestamp(WINDOW.as_of)
     made = pd.DataFrame({"agent_name": ["a"], "bucket": [last], "signals": [3], "last": [last]})
     habits = pd.DataFrame({"agent_name": ["b"], "gaps": [9], "median_seconds": [60.0], "p95_seconds": [90.0], "last": [last - timedelta(days=1)]})  # fmt: skip
-    table = agents.signal_habits(made, habits, WINDOW)
+    table = signal_habits(made, habits, WINDOW)
     assert list(table["agent"] + " " + table["state"]) == ["b silent", "a as usual"]
 
 

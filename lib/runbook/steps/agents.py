@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -16,12 +16,22 @@ from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
 from runbook.steps import platform
+from runbook.steps.agent_state import (
+    HEARTBEAT_STALE_SECONDS,
+    RUNNING,
+    is_missing,
+    is_recent,
+    meant_by,
+    shown_row,
+    state_of,
+)
 from runbook.steps.agent_verdict import decide
 from runbook.steps.causes import llm, mcp_servers, resources, store, tools
 from runbook.steps.fleet import DEPLOYMENTS, deployment_of, workload_of
+from runbook.steps.habits import SIGNAL_GAPS, SILENT_SECONDS, signal_habits
 from runbook.steps.platform import names
-from runbook.steps.values import age_seconds, number, text
-from runbook.tables import duration, moment
+from runbook.steps.values import age_seconds, text
+from runbook.tables import ago, duration, moment
 
 __all__ = [
     "DEPLOYMENTS",
@@ -41,17 +51,6 @@ __all__ = [
     "words_before_restart",
 ]
 
-RUNNING = frozenset({"RUNNING", "ACTIVE"})
-"""What agent_status.status says of a working agent: today's word, and the written runbook's."""
-
-HEARTBEAT_STALE_SECONDS = 120
-_SIGNAL_GAPS = 3
-_SILENT_SECONDS = 300
-"""An agent is not called silent before this, however often it usually signals."""
-_HABIT_GAPS = 5
-_HABIT_SECONDS = 900
-"""What takes the place of a p95 gap where fewer than `_HABIT_GAPS` gaps are known."""
-
 
 def status(database: Database, window: Window) -> Finding:
     """Agent status: what agent_status says of each agent, and the age of its heartbeat."""
@@ -60,20 +59,20 @@ def status(database: Database, window: Window) -> Finding:
         return Finding("agents.status", Status.UNKNOWN, "Agent status: agent_status has no row",
                        "No agent has ever reported, or the table was emptied.")  # fmt: skip
     ages = [
-        max(age_seconds(value, window), 0.0) if not _missing(value) else math.nan for value in frame["last_heartbeat"]
+        max(age_seconds(value, window), 0.0) if not is_missing(value) else math.nan for value in frame["last_heartbeat"]
     ]
     frame = frame.assign(age=ages)
     stopped = frame[~frame["status"].isin(RUNNING)]
     silent = frame[~(frame["age"] <= HEARTBEAT_STALE_SECONDS)]
     bad = frame[frame.index.isin({*stopped.index, *silent.index})]
     lines = [
-        f"{row.agent_name}: {row.status}, heartbeat {_ago(row.age)}"
-        + (f", {text(row.last_error)}" if not _missing(row.last_error) else "")
+        f"{row.agent_name}: {row.status}, heartbeat {ago(row.age)}"
+        + (f", {text(row.last_error)}" if not is_missing(row.last_error) else "")
         for row in bad.head(6).itertuples()
     ]
     order = frame["age"].fillna(math.inf).sort_values(ascending=False).index
     shown = frame.loc[order, ["agent_name", "status", "last_heartbeat", "age", "error_count", "last_error"]]
-    shown = shown.assign(last_error=["" if _missing(one) else text(one) for one in shown["last_error"]])
+    shown = shown.assign(last_error=["" if is_missing(one) else text(one) for one in shown["last_error"]])
     return Finding(
         "agents.status",
         Status.CRITICAL if len(bad) == len(frame) else Status.WARNING if len(bad) else Status.OK,
@@ -97,19 +96,19 @@ def side_by_side(window: Window, status: Finding, pods: Finding, agent_type: str
     known: dict[str, dict[str, Any]] = {}
     for row in status.series["agents"].to_dict("records") if status.is_known else ():
         name = str(row["agent_name"])
-        known[deployment_of(name)] = {"agent": name, "agent_status": row["status"], "heartbeat": row["age"], "errors": row.get("error_count"), "last error": text(row["last_error"]) if not _missing(row["last_error"]) else ""}  # fmt: skip
+        known[deployment_of(name)] = {"agent": name, "agent_status": row["status"], "heartbeat": row["age"], "errors": row.get("error_count"), "last error": text(row["last_error"]) if not is_missing(row["last_error"]) else ""}  # fmt: skip
     frame = pods.series.get("pods", pd.DataFrame()) if pods.is_known else pd.DataFrame()
     for row in frame.to_dict("records"):
         entry = known.setdefault(str(row["app"] or workload_of(str(row["name"]))), {})
         entry |= {"pod": row["name"], "ready": "yes" if row["ready"] else "NO", "restarts": row["restarts"], "waits for": row["waiting"],
                   "last ended by": row["last_exit"], "ended at": row["last_exit_at"]}  # fmt: skip
     rows = [
-        {"deployment": name, "state": _state(one, window, status.is_known, pods.is_known), **one}
+        {"deployment": name, "state": state_of(one, window, status.is_known, pods.is_known), **one}
         for name, one in known.items()
     ]
     rows.sort(key=lambda row: ("down", "unhealthy", "unstable", "well", "not in agent_status").index(row["state"]))
     ill = [row["deployment"] for row in rows if row["state"] in ("down", "unhealthy", "unstable")]
-    meant = _meant([row["deployment"] for row in rows], agent_type, pod)
+    meant = meant_by([row["deployment"] for row in rows], agent_type, pod)
     affected = list(dict.fromkeys([*(one for one in meant if one in ill), *ill]))
     half = (
         ""
@@ -133,10 +132,10 @@ def side_by_side(window: Window, status: Finding, pods: Finding, agent_type: str
         (f"Affected: {names(affected)}" if affected else f"No agent of {len(rows)} is in trouble") + half,
         "; ".join(f"{row['deployment']} ({row.get('agent', 'no row in agent_status')}) is {row['state']}" for row in rows if row["deployment"] in affected[:6]) + ("." if affected else "") + named + missing,
         {"affected": ", ".join(affected), "first": affected[0] if affected else (meant[0] if meant else ""), "named": ", ".join(meant),
-         "restarted": ", ".join(row["deployment"] for row in rows if _recent(row.get("ended at"), window)),
-         "oom_killed": ", ".join(row["deployment"] for row in rows if row.get("last ended by") == "OOMKilled" and _recent(row.get("ended at"), window)),
+         "restarted": ", ".join(row["deployment"] for row in rows if is_recent(row.get("ended at"), window)),
+         "oom_killed": ", ".join(row["deployment"] for row in rows if row.get("last ended by") == "OOMKilled" and is_recent(row.get("ended at"), window)),
          "total": len(rows), "pods_known": pods.is_known},
-        (Table("Agents and their pods, those in trouble first", pd.DataFrame([_shown(row) for row in rows]), {"heartbeat": "s", "restarts": ""}),),
+        (Table("Agents and their pods, those in trouble first", pd.DataFrame([shown_row(row) for row in rows]), {"heartbeat": "s", "restarts": ""}),),
     )  # fmt: skip
 
 
@@ -195,31 +194,11 @@ def signals(database: Database, window: Window) -> Finding:
          else f"All {len(table)} agents that make signals do so as usual"),
         f"The longest without a signal: {table['agent'].iloc[0]}, {duration(table['age'].iloc[0])}. "
         + (f"Quiet for longer than 95 % of their gaps: {names(quiet)}. " if silent and quiet else "")
-        + f"Silent: over {_SIGNAL_GAPS} times the gap that 95 % of its gaps before the alert stayed within, and over {duration(_SILENT_SECONDS)}.",
+        + f"Silent: over {SIGNAL_GAPS} times the gap that 95 % of its gaps before the alert stayed within, and over {duration(SILENT_SECONDS)}.",
         {"silent": ", ".join(silent), "quiet": ", ".join(map(str, table.loc[table["state"] == "quiet", "agent"])), "count": int(frame["signals"].sum()), "last_at": table["last signal"].max()},
         (Table("Signals by agent, the longest without one first", table, {"signals": "", "last signal": "time", "age": "s", "median gap": "s", "p95 gap": "s"}),),
         series={"grid": grid},
     )  # fmt: skip
-
-
-def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """One row an agent, the longest without a signal first: its signals of the window (`made`) against its `habits`.
-
-    `state` is "silent", "quiet" (longer than 95 % of its gaps) or "as usual". Agents with a habit and no signal in the window count.
-    """
-    usual = {str(row["agent_name"]): row for row in habits.to_dict("records")}
-    last = {**{name: row["last"] for name, row in usual.items()}, **made.groupby("agent_name")["last"].max().to_dict()}
-    counts = made.groupby("agent_name")["signals"].sum()
-    rows = []
-    for name in sorted(last, key=str):
-        habit = usual.get(str(name), {})
-        known = number(habit.get("gaps")) >= _HABIT_GAPS
-        median, p95 = (number(habit.get(f"{one}_seconds")) if known else math.nan for one in ("median", "p95"))
-        age, limit = age_seconds(last[name], window), p95 if known else _HABIT_SECONDS
-        state = "silent" if age > max(_SIGNAL_GAPS * limit, _SILENT_SECONDS) else "quiet" if age > limit else "as usual"
-        rows.append({"agent": str(name), "state": state, "signals": int(counts.get(name, 0)), "last signal": last[name],
-                     "age": age, "median gap": median, "p95 gap": p95})  # fmt: skip
-    return pd.DataFrame(rows).sort_values("age", ascending=False, ignore_index=True)
 
 
 def logs(side: Finding, cluster: Cluster, window: Window) -> Finding:
@@ -314,51 +293,7 @@ def _about_affected(name: str, side: Finding, read: Any) -> Finding:
     return Finding(name, found.status, found.title, found.detail, {**found.figures, "app": app}, found.tables)
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An agent's row as the table has it: the pod's parts in one."""
-    pod = (
-        []
-        if "pod" not in row
-        else ["ready" if row["ready"] == "yes" else "NOT ready", row["waits for"], row["last ended by"]]
-    )
-    return {
-        "deployment": row["deployment"], "agent": row.get("agent", ""), "state": row["state"], "agent_status": row.get("agent_status", ""),
-        "heartbeat": row.get("heartbeat"), "last error": row.get("last error", ""), "pod": ", ".join(str(one) for one in pod if one), "restarts": row.get("restarts"),
-    }  # fmt: skip
-
-
-def _state(row: Mapping[str, Any], window: Window, has_status: bool, has_pods: bool) -> str:
-    ready = row.get("ready")
-    silent = "agent" in row and not number(row.get("heartbeat")) <= HEARTBEAT_STALE_SECONDS
-    if ready == "NO" or (has_pods and "pod" not in row) or (silent and row.get("agent_status") not in RUNNING):
-        return "down"
-    if silent or ("agent" in row and row.get("agent_status") not in RUNNING):
-        return "unhealthy"
-    if _recent(row.get("ended at"), window):
-        return "unstable"
-    return "well" if "agent" in row or not has_status else "not in agent_status"
-
-
-def _meant(deployments: Sequence[str], agent_type: str, pod: str) -> list[str]:
-    """The deployments that the alert's labels name, as far as there are such."""
-    wanted = {workload_of(pod), pod} if pod else set()
-    wanted |= {deployment_of(agent_type), agent_type} if agent_type else set()
-    return [one for one in deployments if one in wanted]
-
-
-def _recent(value: Any, window: Window) -> bool:
-    return not _missing(value) and window.start <= value <= window.as_of
-
-
-def _missing(value: Any) -> bool:
-    return value is None or bool(pd.isna(value))
-
-
 def _since(frame: pd.DataFrame) -> Any:
     """When the last run of equal values began."""
     changed = frame["value"].ne(frame["value"].shift())
     return frame.loc[changed, "time"].iloc[-1]
-
-
-def _ago(seconds: float) -> str:
-    return f"{duration(seconds)} ago" if math.isfinite(seconds) else "never"

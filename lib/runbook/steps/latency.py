@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.errors import QueryFailed, SourceError
+from runbook.errors import SourceError
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
-from runbook.sources.metrics import Metrics, selector
+from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
+from runbook.steps import slow_statements
 from runbook.steps.bottleneck import cause, decide
-from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, STATEMENT_LENGTH, THROTTLED, ratio_of, split
+from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
 from runbook.steps.fleet import workload_of
+from runbook.steps.latency_series import (
+    MS,
+    PARTS,
+    SECONDS,
+    by_agent,
+    means_expression,
+    named,
+    parts_expression,
+    quantiles_expression,
+    throttling_expression,
+)
 from runbook.steps.platform import names
 from runbook.steps.quotas import limits_of
 from runbook.steps.values import number, text
@@ -41,61 +51,12 @@ __all__ = [
 ]
 
 _OVER_SHARE = 0.05
-_NAMES = ("agent_type", "agent_name", "agent")
-_BY = "le, agent_type, agent_name, agent"
-_MS, _SECONDS = "cryptofunk_agent_processing_duration_ms", "agent_decision_duration_seconds"
-_PARTS = {
-    "LLM": "cryptofunk_llm_request_duration_ms",
-    "MCP tools": "cryptofunk_mcp_tool_call_duration_ms",
-    "database": "cryptofunk_database_query_duration_ms",
-}
-_SLOW_LINE = re.compile(r"duration: (?P<ms>[0-9.]+) ms\s+(?:statement|execute [^:]*|parse [^:]*|bind [^:]*): (?P<statement>.+)", re.DOTALL)  # fmt: skip
-
-
-def quantiles_expression() -> str:
-    """PromQL: p50, p95 and p99 of decisions by agent in ms (label `stat`), whichever spelling is exported."""
-    return " or ".join(
-        _labelled(f"histogram_quantile({q}, sum by ({_BY}) (rate({metric}_bucket[5m]))){scale}", stat=f"p{q * 100:g}")
-        for q in (0.5, 0.95, 0.99)
-        for metric, scale in ((_MS, ""), (_SECONDS, " * 1000"))
-    )
-
-
-def means_expression() -> str:
-    """PromQL: mean of decisions by agent in ms, and the share that took over 5 s (label `stat`)."""
-    by = _BY.removeprefix("le, ")
-    parts = []
-    for metric, scale, bound in ((_MS, "", "5000(.0)?"), (_SECONDS, " * 1000", "5(.0)?")):
-        count = f"sum by ({by}) (rate({metric}_count[5m]))"
-        parts.append(_labelled(f"sum by ({by}) (rate({metric}_sum[5m])) / ({count} > 0){scale}", stat="mean"))
-        below = f'sum by ({by}) (rate({metric}_bucket{{le=~"{bound}"}}[5m]))'
-        parts.append(_labelled(f"1 - {below} / ({count} > 0)", stat="over"))
-    return " or ".join(parts)
-
-
-def parts_expression() -> str:
-    """PromQL: p95 of LLM, MCP tools and database in ms, and their ms for each decision (labels `part`, `stat`)."""
-    decisions = f"(sum(rate({_MS}_count[5m])) or sum(rate({_SECONDS}_count[5m])))"
-    found = []
-    for part, metric in _PARTS.items():
-        found.append(
-            _labelled(f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket[5m])))", part=part, stat="p95")
-        )
-        found.append(_labelled(f"sum(rate({metric}_sum[5m])) / ({decisions} > 0)", part=part, stat="share"))
-    return " or ".join(found)
-
-
-def throttling_expression(namespace: str) -> str:
-    """PromQL: share of CPU periods in which a pod was throttled; without the count of periods, 10 a second."""
-    where = selector(namespace=namespace)
-    throttled = f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{where}[5m]))"
-    return f"{throttled} / (sum by (pod) (rate(container_cpu_cfs_periods_total{where}[5m])) > 0) or {throttled} / 10"
 
 
 def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms: float = LIMIT_MS) -> Finding:
     """Decision latency: p50, p95 and p99 by agent against the threshold, before the alert and now."""
     frame, extra = (
-        _named(answer.frame)
+        named(answer.frame)
         for answer in at_once(
             lambda: metrics.range(quantiles_expression(), window.start, window.as_of, series=21),
             lambda: metrics.range(means_expression(), window.start, window.as_of, series=14),
@@ -103,8 +64,8 @@ def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms:
     )
     if frame.empty:
         return Finding("latency.agents", Status.UNKNOWN, "Decision latency: no usable sample",
-                       f"Neither {_MS} nor {_SECONDS} has decisions in the window.")  # fmt: skip
-    series = _pivot(frame, extra)
+                       f"Neither {MS} nor {SECONDS} has decisions in the window.")  # fmt: skip
+    series = by_agent(frame, extra)
     rows = [_latencies(agent, stats, window, threshold_ms) for agent, stats in series.items()]
     table = pd.DataFrame(rows).sort_values(["slow", "mean now"], ascending=False, ignore_index=True)
     slow = table[table["slow"] == "yes"]
@@ -157,7 +118,7 @@ def parts(metrics: Metrics, window: Window) -> Finding:
         rows.append({"part": part, "p95 before": before, "p95 now": now, "ratio": ratio_of(now, before),
                      "per decision before": added_before, "per decision now": added_now})  # fmt: skip
     table = pd.DataFrame(rows).sort_values("ratio", ascending=False, ignore_index=True, na_position="last")
-    missing = [part for part in _PARTS if part not in series]
+    missing = [part for part in PARTS if part not in series]
     moved = table[table["ratio"] >= MOVED_RATIO]
     said = [
         f"{row['part']} p95 {amount(row['p95 before'], 'ms')} → {amount(row['p95 now'], 'ms')}"
@@ -245,7 +206,9 @@ def slow_queries(database: Database, window: Window, logged: Finding | None = No
 
     `logged` is slow_log's finding: where postgres logged slow statements, statistics without any do not acquit it.
     """
-    running, statements = at_once(lambda: database.ask("latency/running").frame, lambda: _statements(database))
+    running, statements = at_once(
+        lambda: database.ask("latency/running").frame, lambda: slow_statements.counted(database)
+    )
     longest = number(running["seconds"].iloc[0]) if len(running) else 0.0
     shown = (
         [Table("Running for over a second at the time of asking, the longest first", running, {"seconds": "s"})]
@@ -297,9 +260,9 @@ def slow_log(cluster: Cluster, window: Window) -> Finding:
     """Slow query log: statements that postgres logged for their duration in the window, by statement."""
     frame = cluster.logs("postgres", window.start, window.as_of, tail=1000).frame
     rows = [
-        {"statement": _shape(found["statement"]), "ms": float(found["ms"]), "time": time}
+        {"statement": slow_statements.shape(found["statement"]), "ms": float(found["ms"]), "time": time}
         for message, time in zip(frame["message"], frame["time"], strict=True)
-        if (found := _SLOW_LINE.search(str(message)))
+        if (found := slow_statements.LOGGED.search(str(message)))
     ]
     if not rows:
         return Finding("latency.slow_log", Status.OK, "postgres logged no slow statement in the window",
@@ -335,55 +298,9 @@ def _latencies(agent: str, stats: Mapping[str, pd.DataFrame], window: Window, th
     }  # fmt: skip
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with its rows' agent, from whichever label says it, without NaN and infinite values."""
-    frame = frame[np.isfinite(frame["value"])] if len(frame) else frame
-    if frame.empty:
-        return frame.assign(agent="")
-    labels = [frame[name] for name in _NAMES if name in frame]
-    agent = pd.Series("", index=frame.index, dtype="object")
-    for label in labels:
-        agent = agent.where(agent != "", label)
-    return frame.assign(agent=agent.where(agent != "", "all agents"))
-
-
-def _pivot(*frames: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
-    """agent -> stat -> (time, value)."""
-    found: dict[str, dict[str, pd.DataFrame]] = {}
-    for frame in frames:
-        if len(frame):
-            for (agent, stat), one in frame.groupby(["agent", "stat"], sort=False):
-                found.setdefault(str(agent), {})[str(stat)] = one[["time", "value"]].reset_index(drop=True)
-    return {agent: stats for agent, stats in found.items() if "p95" in stats}
-
-
-def _statements(database: Database) -> pd.DataFrame:
-    """The slowest statements; a frame without columns where the extension is not there or not preloaded."""
-    installed = database.ask("latency/extension").frame
-    if installed.empty or not bool(installed["installed"].iloc[0]):
-        return pd.DataFrame()
-    try:
-        return database.ask("latency/statements").frame
-    except QueryFailed as error:
-        if "shared_preload_libraries" in str(error):
-            return pd.DataFrame()
-        raise
-
-
 def _limits(cluster: Cluster) -> tuple[dict[str, dict[str, Any]], str]:
     """(the limits by deployment, why they are not known): throttling is known without them."""
     try:
         return limits_of(cluster.pods().frame), ""
     except SourceError as error:
         return {}, str(error)
-
-
-def _labelled(expression: str, **labels: str) -> str:
-    for name, value in labels.items():
-        expression = f'label_replace({expression}, "{name}", "{value}", "", "")'
-    return expression
-
-
-def _shape(statement: str) -> str:
-    """`statement` on one line with its literals as ?, so that repetitions group."""
-    return re.sub(r"'(?:[^']|'')*'|(?<!\$)\b\d+(?:\.\d+)?\b", "?", " ".join(statement.split()))[:STATEMENT_LENGTH]

@@ -17,7 +17,7 @@ from runbook.steps import agents
 from runbook.steps.causes import said
 from runbook.steps.session_verdict import decide
 from runbook.steps.values import age_seconds, number, text
-from runbook.tables import amount, duration, moment
+from runbook.tables import ago, amount, duration, moment
 
 __all__ = [
     "CANDLE_STALE_SECONDS",
@@ -179,16 +179,12 @@ def activity(database: Database, window: Window) -> Finding:
     return Finding(
         "sessions.activity",
         Status.WARNING if stale else Status.OK,
-        f"Last candle {_ago(ages['candle'])}, last fill {_ago(ages['fill'])}" + (f"; stale: {', '.join(stale)}" if stale else ""),
+        f"Last candle {ago(ages['candle'])}, last fill {ago(ages['fill'])}" + (f"; stale: {', '.join(stale)}" if stale else ""),
         f"Stale is what is over {duration(CANDLE_STALE_SECONDS)} old: market data or the writer is behind, so prices below may be too." if stale
         else "Market data and the performance writer are current.",
         {f"{name}_age_seconds": age for name, age in ages.items()} | {"stale": ", ".join(stale)},
         (Table("Age of the newest rows", shown, {"at": "time", "age": "s"}),),
     )  # fmt: skip
-
-
-def _ago(seconds: float) -> str:
-    return f"{duration(seconds)} ago" if math.isfinite(seconds) else "never"
 
 
 def orchestrator(cluster: Cluster) -> Finding:
