@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from runbook.alert import Alert, Window
@@ -11,7 +12,7 @@ from runbook.steps.causes import UNNAMED, cause_of, repair
 from runbook.steps.fleet import deployment_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import known_limits
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
@@ -133,10 +134,7 @@ def _actions(
 
 
 def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
+    title = partial(title_of, findings)
     return (
         ("Which agents, since when?", f"{title('agents.side_by_side')}; {title('agents.online')}"),
         ("What did they say last?", f"{title('agents.last_words')}; {title('agents.logs')}"),

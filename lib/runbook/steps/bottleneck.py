@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -18,7 +19,7 @@ from runbook.steps.fleet import deployment_of, workload_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import known_limits, raise_limit
 from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 from runbook.tables import amount, moment
 
 _MOVED_TOGETHER = 0.5
@@ -188,10 +189,7 @@ def _actions(
 
 
 def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
+    title = partial(title_of, findings)
     return (
         ("Which agents were slow, and how much?", title("latency.agents")),
         ("Which part moved with them?", title("bottleneck.cause")),

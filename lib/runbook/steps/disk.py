@@ -11,7 +11,7 @@ import pandas as pd
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.storage import archive, compression, growth, tables, wal, writers
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 from runbook.steps.volumes import DAY, THRESHOLD, expansion, forecast, patch_body, usage
 from runbook.tables import amount, duration, moment
 
@@ -71,7 +71,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
         status,
         tuple(_reasons(findings)) + unknown_reasons(findings),
         tuple(_actions(findings, decision, why, alert, namespace)),
-        tuple((question, _title(findings, name)) for question, name in _CHECKLIST),
+        tuple((question, title_of(findings, name)) for question, name in _CHECKLIST),
     )
 
 
@@ -206,8 +206,3 @@ def _archive_actions(old: Mapping[str, Any], namespace: str) -> Iterator[Action]
 
 def _literal(value: str) -> str:
     return "'" + value.replace("'", "''").replace("\n", " ") + "'"
-
-
-def _title(findings: Mapping[str, Finding], name: str) -> str:
-    found = findings.get(name)
-    return found.title if found is not None else "not checked"

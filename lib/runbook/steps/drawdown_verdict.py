@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.fleet import DEPLOYMENTS
 from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 from runbook.tables import amount, duration, moment
 
 DEFAULT_LIMIT = 0.10
@@ -160,10 +161,7 @@ def _actions(
 def _checklist(
     findings: Mapping[str, Finding], drawdown: float | None, limit: float, past: Mapping[str, Any]
 ) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
+    title = partial(title_of, findings)
     depth = (
         f"{amount(past['depth'], '%')}, {amount(past['lost'], 'USDT')}, {duration(past['seconds'])} since {moment(past['peak_at'])}"
         if "depth" in past

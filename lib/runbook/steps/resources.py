@@ -23,7 +23,7 @@ from runbook.steps.usage import (
     top_pods,
     usage,
 )
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 from runbook.tables import amount, duration, moment
 
 __all__ = [
@@ -87,7 +87,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
         status,
         tuple(_reasons(findings)) + unknown_reasons(findings),
         tuple(_actions(subject, shape, new, bool(heap_top), alert, namespace)),
-        tuple((question, _title(findings, name)) for question, name in _CHECKLIST),
+        tuple((question, title_of(findings, name)) for question, name in _CHECKLIST),
     )
 
 
@@ -203,8 +203,3 @@ def _actions(
             "See usage by hand", kubectl(namespace, "top", "pods", "--sort-by=memory"), "The sources gave no answer."
         )
     yield silence(alert)
-
-
-def _title(findings: Mapping[str, Finding], name: str) -> str:
-    found = findings.get(name)
-    return found.title if found is not None else "not checked"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.causes import cause_of, repair
 from runbook.steps.fleet import MCP_SERVERS
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import figures_of, kubectl, silence, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
 from runbook.tables import moment
 
 
@@ -176,10 +177,7 @@ def _actions(
 
 
 def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    def title(name: str) -> str:
-        found = findings.get(name)
-        return found.title if found is not None else "not checked"
-
+    title = partial(title_of, findings)
     return (
         ("Paused or crashed?", f"{title('sessions.paused')}; {title('platform.pods.orchestrator').lower()}"),
         ("What did it say last?", title("sessions.last_words")),
