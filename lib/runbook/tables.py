@@ -220,7 +220,7 @@ def _class(is_number: bool) -> str:
 
 def _heading(name: str, unit: str | None, names: Iterable[Any]) -> str:
     # The cells say the unit: "mean_ms" over "1,464 ms" would say it twice.
-    bare = name.removesuffix(f"_{unit.lower()}") if unit else name
+    bare = re.sub(rf"_{re.escape(unit.lower())}(?=_|$)", "", name) if unit else name
     text = escape((name if bare in names else bare).replace("_", " "))
     return f"{text} <span class='rb-muted'>UTC</span>" if unit == "time" else text
 

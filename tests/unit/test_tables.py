@@ -63,11 +63,14 @@ def test_a_chosen_share_has_no_digits_that_look_measured(share: float, text: str
 
 
 def test_true_and_false_are_words_and_a_unit_is_said_once() -> None:
-    frame = pd.DataFrame({"success": [True, False], "mean_ms": [12.0, 13.0], "old": [1, 2], "old_bytes": [1.0, 2.0]})
-    html = render(Table("Changes", frame, {"mean_ms": "ms", "old": "", "old_bytes": "bytes"}))
+    frame = pd.DataFrame(
+        {"success": [True, False], "mean_ms": [12.0, 13.0], "cost_usd_before": [1.0, 2.0], "old": [1, 2], "old_bytes": [1.0, 2.0]}
+    )  # fmt: skip
+    html = render(Table("Changes", frame, {"mean_ms": "ms", "cost_usd_before": "USD", "old": "", "old_bytes": "bytes"}))
     assert "<td>yes</td>" in html
     assert "<td>no</td>" in html
     assert ">mean</th>" in html
+    assert ">cost before</th>" in html
     assert (">old</th>" in html, ">old bytes</th>" in html) == (True, True)
 
 

@@ -248,8 +248,8 @@ def _describe(
         low, high, last = np.nanargmin(values), np.nanargmax(values), np.flatnonzero(~np.isnan(values))[-1]
         times = line.frame["time"]
         parts.append(
-            f"{line.label}: lowest {amount(values[low], unit)} at {times.iloc[low]:%H:%M}, "
-            f"highest {amount(values[high], unit)} at {times.iloc[high]:%H:%M}, last {amount(values[last], unit)}"
+            f"{line.label}: lowest {amount(values[low], unit)} at {times.iloc[low]:{at}}, "
+            f"highest {amount(values[high], unit)} at {times.iloc[high]:{at}}, last {amount(values[last], unit)}"
         )
     limits = "".join(f" {limit.label}." for limit in thresholds)
     return f"{title}. {'; '.join(parts)}.{limits} Alert at {window.starts_at:{at}} UTC. {note}".strip()
