@@ -123,15 +123,30 @@ def test_nothing_is_reduced_within_the_limits() -> None:
     assert exposure.reduction(now(("SOLUSDT", 900.0, 900.0)), bounds()).figures["positions"] == 0
 
 
-def answers(current: Finding, stated: list[Any]) -> Finding:
-    frame = pd.DataFrame({
+def opened(current: Finding, stated: list[Any]) -> pd.DataFrame:
+    return pd.DataFrame({
         "position_id": [f"p{i}" for i in range(len(stated))], "symbol": current.series["positions"].sort_values("position_id")["symbol"].tolist()[: len(stated)],
         "side": "LONG", "entry_time": pd.Timestamp(MOMENT), "agent": "trend-follower", "signal": "BUY", "confidence": 0.8, "reasoning": "because", "model": "m",
         "signalled_at": pd.Timestamp(MOMENT), "entry_reason": "because", "risk_answer": ["Approved" if one is not None else None for one in stated],
         "risk_confidence": 0.8, "answered_at": pd.Timestamp(MOMENT), "stated_share": [None if one is None else str(one) for one in stated],
     })  # fmt: skip
-    opened = openings.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
-    return openings.approvals(opened, current)
+
+
+def answers(current: Finding, stated: list[Any]) -> Finding:
+    by = openings.openers(current, Source(opened(current, stated)), WINDOW)  # type: ignore[arg-type]
+    return openings.approvals(by, current)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason", "repeats"),
+    [("trend: EMA cross", "EMA cross", True), ("because", "because", True), (None, "EMA cross", True), ("by hand", "EMA cross", False),
+     ("by hand", None, False)],
+)  # fmt: skip
+def test_a_reason_is_shown_once(entry: str | None, reason: str | None, repeats: bool) -> None:
+    current = now(("SOLUSDT", 900.0, 900.0))
+    frame = opened(current, [0.09]).assign(entry_reason=entry, reasoning=reason)
+    found = openings.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
+    assert ("entry_reason" not in found.tables[0].frame.columns) is repeats
 
 
 @pytest.mark.parametrize(

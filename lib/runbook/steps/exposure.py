@@ -58,8 +58,8 @@ def limits(database: Database, window: Window) -> Finding:
 
 
 def _limit(name: str, value: float) -> str:
-    """A limit as its name means it: a number of positions, else a share."""
-    return amount(value) if name == "max_positions" else percent(value)
+    """A limit as its name means it: a number of positions, a confidence, else a share."""
+    return amount(value, "" if name in ("max_positions", "min_confidence") else "%")
 
 
 def current(bounds: Finding, database: Database, window: Window, symbol: str = "") -> Finding:

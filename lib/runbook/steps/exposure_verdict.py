@@ -104,7 +104,7 @@ def _actions(
         yield Action("List the positions to reduce",
                      f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
                      "SELECT symbol, side, quantity, entry_price, stop_loss, entry_time FROM positions WHERE exit_time IS NULL ORDER BY entry_time DESC;\nSQL",
-                     f"The table above has the sizes: {amount(cut['notional'], 'USDT')} in {cut['symbols']}. Close them at the exchange.")  # fmt: skip
+                     f"The sizes are under “What would be closed” on this page: {amount(cut['notional'], 'USDT')} in {cut['symbols']}. Close them at the exchange.")  # fmt: skip
     yield Action(
         "Read the limits in force",
         kubectl(namespace, "get", "configmap", "cryptofunk-config", "-o", "yaml"),

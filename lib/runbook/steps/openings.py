@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -41,6 +42,8 @@ def openers(now: Finding, database: Database, window: Window) -> Finding:
     shown = frame[
         ["symbol", "side", "entry_share", "agent", "confidence", "reasoning", "entry_reason", "model", "entry_time"]
     ]
+    if all(_repeats(entry, reason) for entry, reason in zip(frame["entry_reason"], frame["reasoning"], strict=True)):
+        shown = shown.drop(columns="entry_reason")
     return Finding(
         "openings.openers",
         Status.WARNING if unsigned else Status.OK,
@@ -52,6 +55,11 @@ def openers(now: Finding, database: Database, window: Window) -> Finding:
         (Table("Signals behind the open positions, the newest first", shown, {"entry_share": "%", "confidence": "ratio", "entry_time": "time"}),),
         {"openings": frame},
     )  # fmt: skip
+
+
+def _repeats(entry: Any, reason: Any) -> bool:
+    """Whether the reason given with the position says no more than the signal's own."""
+    return not isinstance(entry, str) or (isinstance(reason, str) and entry.strip().endswith(reason.strip()))
 
 
 def approvals(opened: Finding, now: Finding) -> Finding:
