@@ -12,7 +12,7 @@ from runbook.steps.causes import UNNAMED, cause_of, repair
 from runbook.steps.fleet import deployment_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import known_limits
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
@@ -128,8 +128,7 @@ def _actions(
             kubectl(namespace, "logs", "-f", f"deployment/{affected[0]}"),
             "Heartbeats and signals should return within minutes.",
         )
-    yield Action("See agent_status again", f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                 "SELECT agent_name, status, last_heartbeat FROM agent_status ORDER BY last_heartbeat DESC;\nSQL")  # fmt: skip
+    yield Action("See agent_status again", psql(namespace, "SELECT agent_name, status, last_heartbeat FROM agent_status ORDER BY last_heartbeat DESC;"))  # fmt: skip
     yield silence(alert)
 
 

@@ -19,7 +19,7 @@ from runbook.steps.fleet import deployment_of, workload_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import known_limits, raise_limit
 from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import amount, moment
 
 _MOVED_TOGETHER = 0.5
@@ -153,12 +153,12 @@ def _actions(
                                  "It was rolled out in the window.", changes=True)  # fmt: skip
         case "database":
             if plain := _explainable(statement):
-                yield Action("Look at the plan of the slow query", _psql(namespace, f"EXPLAIN (GENERIC_PLAN, VERBOSE) {plain};"),
+                yield Action("Look at the plan of the slow query", psql(namespace, f"EXPLAIN (GENERIC_PLAN, VERBOSE) {plain};"),
                              "A sequential scan over a large table wants an index. The plan holds for any values ($1, $2); PostgreSQL 16 or newer.")  # fmt: skip
-            yield Action("See what runs and what waits", _psql(namespace, "SELECT pid, now() - query_start AS age, wait_event_type, left(query, 120) FROM pg_stat_activity WHERE state <> 'idle' ORDER BY 2 DESC;"))  # fmt: skip
+            yield Action("See what runs and what waits", psql(namespace, "SELECT pid, now() - query_start AS age, wait_event_type, left(query, 120) FROM pg_stat_activity WHERE state <> 'idle' ORDER BY 2 DESC;"))  # fmt: skip
             yield Action(
                 "Refresh the planner's statistics",
-                _psql(namespace, "ANALYZE;"),
+                psql(namespace, "ANALYZE;"),
                 "Cheap, and often enough after a large load.",
                 changes=True,
             )
@@ -305,10 +305,6 @@ def _title_of(kind: str) -> str:
         "LLM": "the LLM gateway",
         "MCP tools": "an MCP server",
     }.get(kind, kind)
-
-
-def _psql(namespace: str, statement: str) -> str:
-    return f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n{statement}\nSQL"
 
 
 def _explainable(statement: str) -> str:

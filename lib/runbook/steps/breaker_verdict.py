@@ -9,7 +9,7 @@ from typing import Any
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.sources.metrics import quote
-from runbook.steps.verdicts import figures_of, kubectl, silence, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, suspects, title_of, unknown_reasons
 from runbook.tables import amount
 
 TRIP_RATIO = 0.6
@@ -195,9 +195,8 @@ def _actions(
                      "A rotated key that the pods have not read yet needs a restart of order-executor-server.")  # fmt: skip
     if service == "database" or decision.startswith("free"):
         yield Action("See who holds the connections",
-                     f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                     "SELECT pid, usename, application_name, state, now() - xact_start AS open_for FROM pg_stat_activity "
-                     "WHERE backend_type = 'client backend' ORDER BY xact_start NULLS LAST LIMIT 20;\nSQL", "The longest open first.")  # fmt: skip
+                     psql(namespace, "SELECT pid, usename, application_name, state, now() - xact_start AS open_for FROM pg_stat_activity "
+                     "WHERE backend_type = 'client backend' ORDER BY xact_start NULLS LAST LIMIT 20;"), "The longest open first.")  # fmt: skip
     if service:
         selector = f"circuit_breaker_requests_total{{service={quote(service)}}}"
         yield Action("Watch the breaker recover", f"curl -sG \"$PROMETHEUS_URL/api/v1/query\" --data-urlencode 'query=sum by (result) (rate({selector}[1m]))'",

@@ -11,7 +11,7 @@ import pandas as pd
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.storage import archive, compression, growth, tables, wal, writers
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.steps.volumes import DAY, THRESHOLD, expansion, forecast, patch_body, usage
 from runbook.tables import amount, duration, moment
 
@@ -148,10 +148,6 @@ def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
             yield f"{found.title}."
 
 
-def _psql(namespace: str, statements: str) -> str:
-    return f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -v ON_ERROR_STOP=1 -U postgres -d cryptofunk <<'SQL'\n{statements}\nSQL"
-
-
 def _actions(
     findings: Mapping[str, Finding], decision: str, why: Mapping[str, Any], alert: Alert, namespace: str
 ) -> Iterator[Action]:
@@ -164,10 +160,10 @@ def _actions(
                      f"Undo what makes {why['table']} grow, then restart what reads it.")  # fmt: skip
     if log.get("inactive_slots"):
         slot = log["inactive_slots"].split(", ")[0]
-        yield Action("Drop the unused replication slot", _psql(namespace, f"SELECT pg_drop_replication_slot({_literal(slot)});"),
+        yield Action("Drop the unused replication slot", psql(namespace, f"SELECT pg_drop_replication_slot({_literal(slot)});", stop_on_error=True),
                      "Only when its replica is gone for good: it cannot catch up afterwards.", changes=True)  # fmt: skip
     if pressed.get("timescale"):
-        yield Action("Compress chunks older than 7 days", _psql(namespace, "SELECT compress_chunk(i, if_not_compressed => true) FROM show_chunks('candlesticks', older_than => INTERVAL '7 days') i;"),
+        yield Action("Compress chunks older than 7 days", psql(namespace, "SELECT compress_chunk(i, if_not_compressed => true) FROM show_chunks('candlesticks', older_than => INTERVAL '7 days') i;", stop_on_error=True),
                      f"Gives back about {amount(pressed['gain_bytes'], 'bytes')}; needs room for one chunk while it runs.", changes=True)  # fmt: skip
     if size.get("volume"):
         patch = ["patch", "pvc", size["volume"], "-p", patch_body(size["text"])]
@@ -200,7 +196,7 @@ def _archive_actions(old: Mapping[str, Any], namespace: str) -> Iterator[Action]
     )
     steps = [queries["trades"], *(queries[name] for name in _CHILDREN), queries["trading_sessions"]]
     delete = "\n".join(f"{query.replace('SELECT *', 'DELETE', 1)};" for query in steps)
-    yield Action("Delete what was exported", _psql(namespace, f"BEGIN;\n{delete}\nCOMMIT;"),
+    yield Action("Delete what was exported", psql(namespace, f"BEGIN;\n{delete}\nCOMMIT;", stop_on_error=True),
                  f"Frees about {amount(old['gain_bytes'], 'bytes')} inside the tables; VACUUM FULL gives it back to the volume.", changes=True)  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.fleet import DEPLOYMENTS
 from runbook.steps.values import number
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import amount, duration, moment
 
 DEFAULT_LIMIT = 0.10
@@ -138,8 +138,7 @@ def _actions(
                      "The gauge is computed there; it keeps a wrong peak until it restarts from the right state.", changes=True)  # fmt: skip
     if restart and restart["stray_orders"]:
         yield Action("List the orders that a restart would meet",
-                     f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                     "SELECT symbol, side, type, status, quantity, price, placed_at FROM orders WHERE status IN ('NEW', 'PARTIALLY_FILLED') ORDER BY placed_at;\nSQL",
+                     psql(namespace, "SELECT symbol, side, type, status, quantity, price, placed_at FROM orders WHERE status IN ('NEW', 'PARTIALLY_FILLED') ORDER BY placed_at;"),
                      "Cancel at the exchange what no position needs before trading resumes.")  # fmt: skip
     why = (
         "Only when the decision is to resume"

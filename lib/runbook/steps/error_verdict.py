@@ -11,7 +11,7 @@ from typing import Any
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import Suspect, figures_of, kubectl, silence, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import Suspect, figures_of, kubectl, psql, silence, suspects, title_of, unknown_reasons
 from runbook.tables import amount, moment
 
 THRESHOLD = 0.05
@@ -274,9 +274,8 @@ def _actions(
                          "Only when its log shows nothing that would end it again.", changes=True)  # fmt: skip
     if "connections" in decision or "database" in decision:
         yield Action("See who holds the connections",
-                     f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                     "SELECT pid, application_name, state, wait_event_type, now() - xact_start AS open_for FROM pg_stat_activity "
-                     "WHERE backend_type = 'client backend' ORDER BY xact_start NULLS LAST LIMIT 20;\nSQL", "The longest open first.")  # fmt: skip
+                     psql(namespace, "SELECT pid, application_name, state, wait_event_type, now() - xact_start AS open_for FROM pg_stat_activity "
+                     "WHERE backend_type = 'client backend' ORDER BY xact_start NULLS LAST LIMIT 20;"), "The longest open first.")  # fmt: skip
     if not healthy:
         text = json.dumps({"text": f"{alert.name}: {summary}"}, ensure_ascii=False)
         yield Action("Tell #cryptofunk-critical", f"curl -s -X POST -H 'Content-Type: application/json' --data {shlex.quote(text)} \"$SLACK_WEBHOOK_URL\"",

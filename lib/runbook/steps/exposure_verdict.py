@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.agents import DEPLOYMENTS
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import amount, counted
 
 
@@ -102,8 +101,7 @@ def _actions(
                      "No session runs without the orchestrator; open positions keep their stops at the exchange.", changes=True)  # fmt: skip
     if cut.get("positions"):
         yield Action("List the positions to reduce",
-                     f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                     "SELECT symbol, side, quantity, entry_price, stop_loss, entry_time FROM positions WHERE exit_time IS NULL ORDER BY entry_time DESC;\nSQL",
+                     psql(namespace, "SELECT symbol, side, quantity, entry_price, stop_loss, entry_time FROM positions WHERE exit_time IS NULL ORDER BY entry_time DESC;"),
                      f"The sizes are under “What would be closed” on this page: {amount(cut['notional'], 'USDT')} in {cut['symbols']}. Close them at the exchange.")  # fmt: skip
     yield Action(
         "Read the limits in force",

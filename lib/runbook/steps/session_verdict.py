@@ -10,7 +10,7 @@ from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.causes import cause_of, repair
 from runbook.steps.fleet import MCP_SERVERS
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import moment
 
 
@@ -170,9 +170,8 @@ def _actions(
         yield Action("Restart the orchestrator gracefully", kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
                      f"It opens a new trading session.{after}{unsafe}", changes=True)  # fmt: skip
     yield Action("Monitor its startup", kubectl(namespace, "logs", "-f", "deployment/orchestrator"))
-    yield Action("See whether a session trades again", f"kubectl exec -i -n {namespace} deployment/postgres -- psql -U postgres -d cryptofunk <<'SQL'\n"
-                 "SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;\n"
-                 "SELECT max(created_at) AS last_signal FROM agent_signals;\nSELECT max(placed_at) AS last_order FROM orders;\nSQL")  # fmt: skip
+    yield Action("See whether a session trades again", psql(namespace, "SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;\n"
+                 "SELECT max(created_at) AS last_signal FROM agent_signals;\nSELECT max(placed_at) AS last_order FROM orders;"))  # fmt: skip
     yield silence(alert)
 
 

@@ -72,6 +72,15 @@ def kubectl(namespace: str, *words: str) -> str:
     return shlex.join(["kubectl", "-n", namespace, *words])
 
 
+def psql(namespace: str, statements: str, *, stop_on_error: bool = False) -> str:
+    """A command line that runs `statements` in the trading database, as a here-document, which needs no quoting."""
+    stop = "-v ON_ERROR_STOP=1 " if stop_on_error else ""
+    return (
+        f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql {stop}-U postgres -d cryptofunk <<'SQL'\n"
+        f"{statements}\nSQL"
+    )
+
+
 SILENCED_BY = (
     "agent_type",
     "service",
