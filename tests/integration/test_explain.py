@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from runbook.sources.database import _statement
-from runbook.steps import bottleneck, slow_statements
+from runbook.steps import slow_statements
 
 FOLDER = Path(str(resources.files("runbook.sources") / "sql"))
 FILES = sorted(FOLDER.rglob("*.sql"))
@@ -108,7 +108,7 @@ def test_a_statement_of_the_slow_log_can_be_explained_as_it_is_suggested(
     connection = connections["platform"]
     if connection.info.server_version < 160_000:
         pytest.skip("GENERIC_PLAN came with PostgreSQL 16")
-    suggested = bottleneck._explainable(slow_statements.shape(logged))
+    suggested = slow_statements.explainable(slow_statements.shape(logged))
     assert "$4" in suggested
     with connection.transaction(force_rollback=True):
         assert connection.execute(f"EXPLAIN (GENERIC_PLAN, VERBOSE) {suggested}").fetchall()  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import pytest
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
 from runbook.outcome import Finding, Status
-from runbook.steps import bottleneck, durations, latency, slow_statements
+from runbook.steps import bottleneck, durations, latency, latency_verdict, slow_statements
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 ALERT = Alert("AgentHighLatency", {"alertname": "AgentHighLatency"}, {}, MOMENT)
@@ -149,7 +149,7 @@ def test_the_promql_is_valid(expression: str) -> None:
     ],
 )
 def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) -> None:
-    assert bool(bottleneck._explainable(statement)) == allowed
+    assert bool(slow_statements.explainable(statement)) == allowed
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) 
     ],
 )  # fmt: skip
 def test_values_become_parameters_that_a_generic_plan_takes(statement: str, explained: str) -> None:
-    assert bottleneck._explainable(statement) == explained
+    assert slow_statements.explainable(statement) == explained
 
 
 def test_a_statements_own_parameters_are_no_values() -> None:
@@ -219,7 +219,7 @@ def test_statistics_do_not_acquit_what_the_log_or_their_age_contradicts(
 
 def test_a_throttled_agent_gets_the_next_cpu_limit_and_no_other() -> None:
     limits = {"trend-agent": {"container": "trend-agent", "cpu": 0.5, "memory": 512 * 2**20}}
-    actions = bottleneck._actions({"kind": "CPU", "slow": "trend"}, "", {}, limits, ALERT, "cryptofunk")
+    actions = latency_verdict._actions({"kind": "CPU", "slow": "trend"}, "", {}, limits, ALERT, "cryptofunk")
     raised = next(iter(actions))
     assert raised.changes
     assert '"limits":{"cpu":"750m"}' in raised.command

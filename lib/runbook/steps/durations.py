@@ -12,8 +12,6 @@ from runbook.alert import Window
 LIMIT_MS = 5_000.0
 MOVED_RATIO = 1.5
 THROTTLED = 0.25
-STATEMENT_LENGTH = 400
-"""Characters of a statement that are kept: one of that length was cut off."""
 
 
 def split(series: pd.DataFrame | None, window: Window) -> tuple[float, float]:

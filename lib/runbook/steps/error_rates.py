@@ -16,9 +16,9 @@ from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, quote, union
 from runbook.sources.overlap import at_once
-from runbook.steps import platform
 from runbook.steps.error_verdict import THRESHOLD, decide
 from runbook.steps.levels import by_label, level, part
+from runbook.steps.log_patterns import patterns
 from runbook.tables import amount, duration, moment
 
 __all__ = [
@@ -192,7 +192,7 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
             f"{app} logged nothing in the window",
             "A deployment that runs logs something: is it running?",
         )
-    grouped = platform.patterns(frame)
+    grouped = patterns(frame)
     bad = frame[frame["level"].isin(["panic", "fatal", "error", "warning"])]
     began = frame["time"].min()
     quiet, loud = (
@@ -202,8 +202,8 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
     rows = []
     if len(bad):
         later = bad["time"] > split
-        after = platform.patterns(bad[later]) if later.any() else grouped.iloc[:0]
-        earlier = platform.patterns(bad[~later]) if (~later).any() else grouped.iloc[:0]
+        after = patterns(bad[later]) if later.any() else grouped.iloc[:0]
+        earlier = patterns(bad[~later]) if (~later).any() else grouped.iloc[:0]
         counts = {(row.level, row.pattern): row.lines for row in earlier.itertuples()}
         for row in after.itertuples():
             usual = counts.get((row.level, row.pattern), 0) / quiet * 60 if quiet >= 60 else 0.0

@@ -16,7 +16,7 @@ from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
 from runbook.steps import slow_statements
-from runbook.steps.bottleneck import cause, decide
+from runbook.steps.bottleneck import cause
 from runbook.steps.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
 from runbook.steps.fleet import workload_of
 from runbook.steps.latency_series import (
@@ -30,6 +30,7 @@ from runbook.steps.latency_series import (
     quantiles_expression,
     throttling_expression,
 )
+from runbook.steps.latency_verdict import decide
 from runbook.steps.platform import names
 from runbook.steps.quotas import limits_of
 from runbook.steps.values import number, text

@@ -10,7 +10,7 @@ from runbook.alert import Window
 from runbook.outcome import Finding, Status, Table
 from runbook.sources.cluster import Cluster
 from runbook.steps import heap, trend
-from runbook.steps.platform import patterns
+from runbook.steps.log_patterns import patterns
 from runbook.steps.usage import shown
 from runbook.tables import amount, duration, moment
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
 from runbook.alert import Window
@@ -29,6 +27,7 @@ from runbook.steps.dependencies import (
     pool,
     redis,
 )
+from runbook.steps.log_patterns import PATTERNS_MAX, pattern_of, patterns
 from runbook.steps.quotas import limits_of
 from runbook.tables import moment
 
@@ -49,19 +48,11 @@ __all__ = [
     "logs_of",
     "names",
     "nats",
-    "patterns",
     "pods",
     "pool",
     "redis",
     "rollouts",
 ]
-
-_RANK = {"panic": 0, "fatal": 1, "error": 2, "warning": 3, "info": 4, "debug": 5, "trace": 6}
-_VARIABLE = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|0x[0-9a-f]+|\b[0-9a-f]{12,}\b|[-+]?\d+(?:[.,:]\d+)*",
-    re.IGNORECASE,
-)
-PATTERNS_MAX = 25
 
 
 def logs(cluster: Cluster, window: Window, app: str = "") -> Finding:
@@ -129,32 +120,6 @@ def logs_of(cluster: Cluster, window: Window, apps: Sequence[str], name: str) ->
             "apps": ", ".join(apps),
         },
         tuple(table for one in parts for table in one.tables),
-    )
-
-
-def patterns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Log rows (as logs.parse makes them) grouped by what they say: level, pattern, lines, first, last, example; worst first.
-
-    Numbers, ids and addresses in a message count as the same. The error field is part of the pattern.
-    """
-    rows: dict[tuple[str, str], list[int]] = {}
-    texts = []
-    for row, (level, message, fields) in enumerate(zip(frame["level"], frame["message"], frame["fields"], strict=True)):
-        error = str(fields.get("error", fields.get("err", "")))
-        texts.append(f"{message}: {error}" if error and error not in message else message)
-        rows.setdefault((level, _VARIABLE.sub("#", texts[-1])[:200]), []).append(row)
-    worst = sorted(rows.items(), key=lambda group: (_RANK.get(group[0][0], 4), -len(group[1])))[:PATTERNS_MAX]
-    times, fields_of = frame["time"].to_numpy(dtype="datetime64[us]"), frame["fields"].tolist()
-    moments = [(np.fmin.reduce(times[of]), np.fmax.reduce(times[of])) for _, of in worst]
-    return pd.DataFrame(
-        {
-            "level": [level for (level, _), _ in worst],
-            "pattern": [pattern for (_, pattern), _ in worst],
-            "lines": [len(of) for _, of in worst],
-            "first": pd.Series([first for first, _ in moments], dtype="datetime64[us]").dt.tz_localize("UTC"),
-            "last": pd.Series([last for _, last in moments], dtype="datetime64[us]").dt.tz_localize("UTC"),
-            "example": [_example(texts[of[-1]], fields_of[of[-1]]) for _, of in worst],
-        }
     )
 
 
@@ -259,7 +224,7 @@ def events(cluster: Cluster, window: Window, app: str = "") -> Finding:
     if frame.empty:
         return Finding(name, Status.OK, f"Kubernetes holds no warning event{about} in the window",
                        "It keeps events for an hour by default: older ones may be gone.", {"count": 0, "reasons": ""})  # fmt: skip
-    keyed = frame.assign(message=[_VARIABLE.sub("#", str(one))[:200] for one in frame["message"]])
+    keyed = frame.assign(message=[pattern_of(str(one)) for one in frame["message"]])
     grouped = (
         keyed.groupby(["reason", "object", "message"], as_index=False, sort=False)
         .agg(count=("count", "sum"), last=("time", "max"))
@@ -331,14 +296,6 @@ def _apps(frame: pd.DataFrame) -> list[str]:
 def _ended(reason: object, code: object) -> str:
     text = str(reason or "")
     return f"{text} (exit code {code:.0f})" if text and isinstance(code, float) and code == code else text
-
-
-def _example(text: str, fields: dict[str, str]) -> str:
-    shown = ", ".join(
-        f"{name}={value}" for name, value in list(fields.items())[:6] if name not in ("error", "err", "stack")
-    )
-    stack = fields.get("stack", "").strip().splitlines()
-    return " | ".join(part for part in (text[:160], shown[:160], *stack[:2]) if part)
 
 
 def _word(value: object, length: int = 160) -> str:
