@@ -229,7 +229,7 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
         Status.CRITICAL if any(row["level"] in ("panic", "fatal") for row in rows) else Status.WARNING if rows else Status.OK,
         f"{app}: “{worst['pattern'][:110]}” {worst['lines']}× since {worst['first']:%H:%M} UTC" if worst
         else f"{app} logs no warning or error more often than before {split:%H:%M} UTC",
-        f"{len(errors)} error and {len(rows) - len(errors)} warning patterns rose; compared are {duration(quiet)} before {split:%H:%M} and {duration(loud)} after."
+        f"{len(errors)} error and {len(rows) - len(errors)} warning patterns rose; compared are {duration(quiet)} before {split:%H:%M} UTC and {duration(loud)} after."
         + (" The log was cut at 2,000 lines, so older ones are missing." if cut else ""),
         {"rose": len(rows), "errors": sum(row["lines"] for row in errors), "worst": worst["pattern"] if worst else "", "since": worst["first"] if worst else None,
          **failed},

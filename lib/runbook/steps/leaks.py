@@ -35,7 +35,7 @@ def leak_or_burst(past: Finding) -> Finding:
     likely, earliest, latest = trend.until(limit - level, recent) if grows else (math.inf, math.inf, math.inf)
     onset = _onset(frame) if shape != "steady" else None
     hourly = f"{shown(recent.per_second * 3600, kind, signed=True)} an hour (95 %: {shown(recent.low * 3600, kind, signed=True)} to {shown(recent.high * 3600, kind, signed=True)})"
-    began = f" from about {onset:%H:%M} on" if onset is not None else ""
+    began = f" from about {onset:%H:%M} UTC on" if onset is not None else ""
     words = {
         "leak": f"It grows without end: {hourly} over {duration(span)}{', a leak by its shape' if kind == 'memory' else ''}",
         "climbing": f"It climbs: {hourly}, for {duration(span)} only: too short to tell a leak from a burst",
@@ -109,16 +109,16 @@ def at_the_rise(shape: Finding, subject: Finding, cluster: Cluster, window: Wind
     ]
     seen_before = len(frame) > 0 and bool((frame["time"].dropna() < onset - pd.Timedelta(minutes=10)).any())
     if not seen_before:
-        return Finding("leaks.at_the_rise", Status.UNKNOWN, f"What began with the rise: the log of {app} does not reach back to {onset:%H:%M}",
+        return Finding("leaks.at_the_rise", Status.UNKNOWN, f"What began with the rise: the log of {app} does not reach back to {onset:%H:%M} UTC",
                        "Without lines from before it, nothing can be called new.")  # fmt: skip
     if near.empty:
-        return Finding("leaks.at_the_rise", Status.OK, f"{app} logged nothing new when the rise began at {onset:%H:%M}", "", {"pattern": ""},
+        return Finding("leaks.at_the_rise", Status.OK, f"{app} logged nothing new when the rise began at {onset:%H:%M} UTC", "", {"pattern": ""},
                        (Table(f"What {app} logged", grouped, {"lines": "", "first": "time", "last": "time"}),))  # fmt: skip
     first = near.sort_values("first").iloc[0]
     return Finding(
         "leaks.at_the_rise",
         Status.WARNING,
-        f"With the rise at {onset:%H:%M} began “{str(first['pattern'])[:90]}” ({first['lines']}×, first {first['first']:%H:%M})",
+        f"With the rise at {onset:%H:%M} UTC began “{str(first['pattern'])[:90]}” ({first['lines']}×, first {first['first']:%H:%M})",
         f"{len(near)} {'pattern' if len(near) == 1 else 'patterns'} of {app}'s log first appear around then. In time is not yet because of.",
         {"pattern": str(first["pattern"])[:160], "first": first["first"], "lines": int(first["lines"])},
         (

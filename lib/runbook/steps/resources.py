@@ -108,7 +108,7 @@ def _began(shape: Mapping[str, Any], rise: Mapping[str, Any], changes: Mapping[s
     told = f", with “{rise['pattern'][:80]}” in its log" if rise.get("pattern") else ""
     if onset is None or changed is None or not pd.Timedelta(0) <= onset - changed <= pd.Timedelta(hours=1):
         return told
-    return f", after the change “{changes['last'][:80]}” at {changed:%H:%M}{told}"
+    return f", after the change “{changes['last'][:80]}” at {changed:%H:%M} UTC{told}"
 
 
 def _choice(

@@ -202,7 +202,7 @@ def history(subject: Finding, metrics: Metrics, alert: Alert, window: Window) ->
     return Finding(
         "usage.history",
         Status.WARNING if highest > THRESHOLD * limit else Status.OK,
-        f"Between {shown(lowest, kind)} and {shown(highest, kind)} in the window, highest at {peak:%H:%M}, {amount(highest / limit, '%')} of the limit",
+        f"Between {shown(lowest, kind)} and {shown(highest, kind)} in the window, highest at {peak:%H:%M} UTC, {amount(highest / limit, '%')} of the limit",
         f"{len(frame)} samples since {moment(frame['time'].iloc[0])}.",
         {"lowest": float(lowest), "highest": float(highest), "highest_at": peak, "limit": limit, "resource": kind, "pod": subject.figures["pod"]},
         series={"usage": frame[["time", "value"]]},

@@ -169,8 +169,8 @@ def expansion(volume: Finding, growth: Finding, cluster: Cluster) -> Finding:
     return Finding(
         "volumes.expansion",
         Status.WARNING if needed else Status.OK,
-        f"{row['name']} ({amount(now, 'bytes')}, class {row['storage_class'] or 'default'}) would do for a month with {size_text(size)}"
-        if needed else f"{row['name']} need not grow now; {size_text(size)} would be its next size",
+        f"{row['name']} ({amount(now, 'bytes')}, class {row['storage_class'] or 'default'}) would do for a month with {amount(size, 'bytes')}"
+        if needed else f"{row['name']} need not grow now; {amount(size, 'bytes')} would be its next size",
         (f"At the present growth it would pass 80 % again in {duration(lasts)}. " if math.isfinite(lasts) else "")
         + "Only a storage class with allowVolumeExpansion: true takes it, and a volume cannot shrink again.",
         {"volume": str(row["name"]), "new_bytes": size, "text": size_text(size), "needed": needed, "storage_class": str(row["storage_class"])},
