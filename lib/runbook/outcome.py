@@ -191,6 +191,14 @@ class Outcome:
         }
 
 
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|USDT|USD|ms|s|min|h|d|[KMGT]?i?B)(?![A-Za-z]))")
+
+
+def unbroken(text: str) -> str:
+    """`text` whose numbers keep to their units at the end of a line."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
+
+
 def one_line(text: str, most: int) -> str:
     """`text` on one line, at most `most` characters, without control and direction characters."""
     line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[: 4 * most]).split())

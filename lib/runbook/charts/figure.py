@@ -19,6 +19,7 @@ from matplotlib.dates import date2num
 
 from runbook.alert import Window
 from runbook.charts.frame import (
+    LABEL_BOX,
     LIGHT,
     Chart,
     Threshold,
@@ -119,7 +120,7 @@ def bars(
         axes.set_xlim(low - below * scale, high + above * scale)
         for position, size in zip(positions, sizes, strict=True):
             axes.annotate(amount(size, unit), (size, position), xytext=(4 if size >= 0 else -4, 0), textcoords="offset points",
-                          va="center", ha="left" if size >= 0 else "right", fontsize=9)  # fmt: skip
+                          va="center", ha="left" if size >= 0 else "right", fontsize=9, bbox=LABEL_BOX)  # fmt: skip
         for limit in thresholds:
             axes.axvline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
             axes.annotate(short(limit.label, 60), (limit.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",

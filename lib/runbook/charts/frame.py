@@ -31,7 +31,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from runbook.alert import Window
-from runbook.outcome import one_line
+from runbook.outcome import one_line, unbroken
 from runbook.tables import amount
 
 _WIDTH = 7.4  # inches, as every length here
@@ -59,6 +59,7 @@ _COLOURS = {
     "alarm": ("#b3261e", "#ff8a80"),
 }
 LIGHT = {name: pair[0] for name, pair in _COLOURS.items()}
+LABEL_BOX: Any = {"facecolor": LIGHT["surface"], "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 _RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "runbook",
@@ -140,7 +141,7 @@ def finish(axes: Axes, title: str, alt: str, plot: float, *, right: float = _RIG
     label = _LINE if axes.get_ylabel() else 0.0
     width = plot_width(names, right) - label
     left = _WIDTH - right - width
-    lines = textwrap.wrap(one_line(title, 240), _TITLE_LETTERS)[:3]
+    lines = textwrap.wrap(unbroken(one_line(title, 240)), _TITLE_LETTERS)[:3]
     rows = _legend(axes, width, 1 + (_LINE * labels_above + 0.02) / plot)
     top = _EDGE + _LINE * (len(lines) + labels_above + rows) + 0.06
     bottom = (_LINE + 0.06) + (_LINE if axes.get_xlabel() else 0)
@@ -216,7 +217,7 @@ def limits_across(axes: Axes, thresholds: Sequence[Threshold]) -> None:
         if math.isfinite(limit.value):
             axes.axhline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
             axes.annotate(short(limit.label, 60), (0, limit.value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
-                          fontsize=9, color=LIGHT["alarm"], bbox={"facecolor": LIGHT["surface"], "edgecolor": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+                          fontsize=9, color=LIGHT["alarm"], bbox=LABEL_BOX)  # fmt: skip
 
 
 def unit_name(unit: str) -> str:

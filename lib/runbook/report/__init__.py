@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from runbook.alert import parse_time
 from runbook.catalog import Entry, Level, Response
 from runbook.errors import InputError
-from runbook.outcome import Status, visible
+from runbook.outcome import Status, unbroken, visible
 
 if TYPE_CHECKING:
     from runbook.report.content import Section
@@ -122,7 +122,7 @@ def _exporter() -> Any:
         template_name="report",
         template_file="index.html.j2",
         extra_template_basedirs=[str(TEMPLATES)],
-        filters={"clock_time": clock_time, "long_time": long_time, "duration": duration, "tidy": tidy},
+        filters={"clock_time": clock_time, "long_time": long_time, "duration": duration, "unbroken": unbroken},
     )
 
 
@@ -288,11 +288,6 @@ def _silence(name: str, reason: str) -> str:
 
 def _tally(statuses: list[str]) -> str:
     return ", ".join(f"{statuses.count(status)} {status}" for status in _WORST_FIRST if status in statuses)
-
-
-def tidy(text: str) -> str:
-    """`text` whose numbers keep to their units at the end of a line."""
-    return re.sub(r"(?<=\d) (?=(?:%|USDT|ms|s|min|h|d|[KMGT]?i?B)(?![A-Za-z]))", "\u00a0", text)
 
 
 def _css() -> str:
