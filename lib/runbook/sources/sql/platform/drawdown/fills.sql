@@ -1,4 +1,5 @@
 -- Cash and quantity changes by symbol and bucket, from every fill of the session up to the report.
+-- OFFSET 0 keeps it to a look-up for each order: the planner can misjudge how many fills an order has, and read all there are.
 SELECT t.symbol,
        date_bin(make_interval(secs => CASE WHEN t.executed_at < %(start)s THEN %(coarse_seconds)s ELSE %(fine_seconds)s END),
                 t.executed_at, %(start)s) AS bucket,
@@ -6,8 +7,8 @@ SELECT t.symbol,
        sum(CASE WHEN t.side = 'BUY' THEN -t.quote_quantity ELSE t.quote_quantity END - coalesce(t.commission, 0)) AS cash,
        count(*) AS fills
 FROM orders o
-JOIN trades t ON t.order_id = o.id
-WHERE o.session_id = %(session_id)s::uuid AND t.executed_at <= %(as_of)s
+CROSS JOIN LATERAL (SELECT * FROM trades WHERE order_id = o.id AND executed_at <= %(as_of)s OFFSET 0) t
+WHERE o.session_id = %(session_id)s::uuid
 GROUP BY 1, 2
 ORDER BY 2
 LIMIT 5000
