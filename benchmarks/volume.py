@@ -58,11 +58,8 @@ def measure(folder: Path, warm: Warm, quick: bool) -> Section:
     with case(PROCEDURE, folder) as (one, platform), psycopg.connect(platform.admin_url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET max_wal_size = '8GB'")  # filling would checkpoint all the time
         connection.execute("SELECT pg_reload_conf()")
-        for name in ("sessions", "orders"):
-            connection.execute(_FILL[name])
         for size in SIZES[:-1] if quick else SIZES:
-            with ThreadPoolExecutor(len(TABLES)) as pool:
-                rows = ", ".join(pool.map(lambda table, to=size: _grow(platform.admin_url, table, to), TABLES))
+            rows = ", ".join(fill(platform.admin_url, size))
             connection.execute("CHECKPOINT")
             runs, peak = _runs(one, warm, rounds=3 if quick else 5)
             times.append(runs)
@@ -76,6 +73,15 @@ def measure(folder: Path, warm: Warm, quick: bool) -> Section:
         f"Found: {factor:.2f}× and {peaks[-1] - peaks[0]:+.0f} MB."
     )
     return section
+
+
+def fill(url: str, size: int) -> list[str]:
+    """Fill the three tables of the demo's database up to `size` rows each -> their sizes on disk, as text."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("sessions", "orders"):
+            connection.execute(_FILL[name])
+    with ThreadPoolExecutor(len(TABLES)) as pool:
+        return list(pool.map(lambda table: _grow(url, table, size), TABLES))
 
 
 def _grow(url: str, table: str, size: int) -> str:
