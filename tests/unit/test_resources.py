@@ -135,7 +135,7 @@ def test_the_next_limit_holds_the_peak_at_70_percent(peak: float, kind: str, tex
 
 def test_the_patch_is_what_the_api_server_takes() -> None:
     subject = Finding("usage.affected", Status.WARNING, "", figures={"pod": POD, "container": "market-data-server", "deployment": "market-data-server",
-                      "resource": "memory", "used": 437 * MEBI, "limit": 512 * MEBI, "ratio": 0.85, "named_is_gone": False})  # fmt: skip
+                      "resource": "memory", "used": 437 * MEBI, "limit": 512 * MEBI, "ratio": 0.85, "gone": "", "is_sibling": False})  # fmt: skip
     new = Finding("resources.proposal", Status.WARNING, "", figures={"needed": True, "text": "768Mi"})
     verdict = resources.decide({one.id: one for one in (subject, new)}, ALERT)
     change = next(action for action in verdict.actions if action.changes and "patch" in action.command)
@@ -189,8 +189,31 @@ def test_the_alerts_pod_is_the_subject_and_a_gone_one_is_said() -> None:
     assert usage.affected(alert, known, away, pod="a-1").figures["pod"] == "a-1"
     assert usage.affected(alert, known, away).figures["pod"] == "b-2"
     gone = usage.affected(alert, known, away, pod="c-3")
-    assert gone.figures["named_is_gone"]
     assert gone.status is Status.WARNING
+    assert gone.title.startswith("c-3 is not there now; b-2 uses")
+    assert usage.affected(alert, known, away, pod="a-7c9f8d6b5-x2x4z").figures["pod"] == "a-1"
+
+
+@pytest.mark.parametrize(("is_sibling", "status"), [(True, Status.WARNING), (False, Status.UNKNOWN)])
+def test_what_became_of_the_alerts_pod_is_said_before_another_is_called_fine(is_sibling: bool, status: Status) -> None:
+    figures = {
+        "pod": "b-2",
+        "container": "b",
+        "deployment": "b",
+        "resource": "memory",
+        "used": 1.0,
+        "limit": 2.0,
+        "ratio": 0.5,
+    }
+    subject = Finding("usage.affected", Status.WARNING, "", figures=figures | {"gone": "c-3", "is_sibling": is_sibling})
+    verdict = resources.decide({subject.id: subject}, ALERT)
+    assert verdict.status is status
+    assert verdict.summary.startswith("c-3, which the alert names, is not there now")
+
+
+def test_nothing_is_known_of_a_pod_when_no_usage_is() -> None:
+    away = Finding("usage.top_pods", Status.UNKNOWN, "")
+    alert = Alert("HighMemoryUsage", {}, {}, MOMENT)
     assert usage.affected(alert, away, away).status is Status.UNKNOWN
 
 

@@ -20,11 +20,19 @@ def matchers(given: Alert) -> list[str]:
     return words[3 : words.index("--duration=1h")]
 
 
-def test_labels_that_tell_alerts_apart_are_matched() -> None:
-    assert matchers(alert(agent_type="sentiment")) == ["alertname=AgentDown", "agent_type=sentiment"]
+def test_every_label_but_the_severity_is_matched() -> None:
+    given = alert(agent_type="sentiment", x="y")
+    assert matchers(given) == ["alertname=AgentDown", "agent_type=sentiment", "x=y"]
+    assert "every AgentDown" not in silence(given).why
 
 
-def test_without_such_a_label_it_says_what_else_it_silences() -> None:
+def test_a_label_too_long_to_read_is_left_out_and_that_is_said() -> None:
+    given = alert(agent_type="sentiment", note="n" * 500)
+    assert matchers(given) == ["alertname=AgentDown", "agent_type=sentiment"]
+    assert "note" in silence(given).why
+
+
+def test_without_another_label_it_says_what_else_it_silences() -> None:
     assert matchers(alert()) == ["alertname=AgentDown"]
     assert "every AgentDown" in silence(alert()).why
 

@@ -149,6 +149,13 @@ def _choice(
         return Status.CRITICAL, "raise the limit", f"Killed for memory: {where}{killed}."
     if math.isnan(ratio):
         return Status.WARNING, "set a limit", f"{subject['pod']} has no {kind} limit: it can starve its node."
+    gone, is_sibling = subject.get("gone"), subject.get("is_sibling")
+    if ratio <= THRESHOLD and gone and is_sibling:
+        return (Status.WARNING, "find out why the pod was replaced",
+                f"{gone}, which the alert names, is not there now; what runs in its place is not near its limit: {where}.")  # fmt: skip
+    if ratio <= THRESHOLD and gone:
+        return (Status.UNKNOWN, "find the alert's pod by hand",
+                f"{gone}, which the alert names, is not there now, nor any pod of its deployment; no other pod is near its limit.")  # fmt: skip
     if ratio <= THRESHOLD:
         return Status.OK, "nothing to do", f"No longer near its limit: {where}."
     if not shape:

@@ -142,23 +142,27 @@ def affected(alert: Alert, by_metrics: Finding, by_cluster: Finding, pod: str = 
     wanted = pod or alert.labels.get("pod", "")
     mine = rows[rows["pod"] == wanted]
     gone = bool(wanted) and mine.empty
-    choice = (mine if len(mine) else rows).sort_values([column], ascending=False, na_position="last").iloc[0]
+    siblings = rows[rows["deployment"] == deployment_of(wanted)] if gone else mine
+    among = siblings if len(siblings) else rows
+    choice = among.sort_values([column], ascending=False, na_position="last").iloc[0]
     ratio, limit, used = float(choice[column]), float(choice[f"{kind}_limit"]), float(choice[kind])
     if math.isnan(used):
         return Finding("usage.affected", Status.UNKNOWN, f"Affected pod: the {kind} usage of {choice['pod']} has no sample", "")  # fmt: skip
     over = ratio > THRESHOLD
+    whose = f"of {deployment_of(wanted)}" if len(siblings) else f"there is; {deployment_of(wanted)} has none"
     note = (
-        f"{wanted}, which the alert names, runs no more (restarted or replaced); this is the fullest pod now." if gone
+        f"{wanted}, which the alert names, is not among the pods now; this is the fullest pod {whose}." if gone
         else "As the alert names it." if len(mine) else "The alert names no pod; this is the fullest."
     )  # fmt: skip
     return Finding(
         "usage.affected",
         Status.WARNING if over or gone or math.isnan(ratio) else Status.OK,
-        f"{choice['pod']} uses {shown(used, kind)} of {kind if kind == 'memory' else 'CPU'}, "
+        (f"{wanted} is not there now; " if gone else "")
+        + f"{choice['pod']} uses {shown(used, kind)} of {kind if kind == 'memory' else 'CPU'}, "
         + (f"{amount(ratio, '%')} of its limit of {shown(limit, kind)}" if not math.isnan(ratio) else "and has no limit"),
         note,
         {"pod": str(choice["pod"]), "container": str(choice["container"]) or str(choice["deployment"]), "deployment": str(choice["deployment"]),
-         "resource": kind, "used": used, "limit": limit, "ratio": ratio, "named_is_gone": gone},
+         "resource": kind, "used": used, "limit": limit, "ratio": ratio, "gone": wanted if gone else "", "is_sibling": gone and bool(len(siblings))},
     )  # fmt: skip
 
 

@@ -81,29 +81,22 @@ def psql(namespace: str, statements: str, *, stop_on_error: bool = False) -> str
     )
 
 
-SILENCED_BY = (
-    "agent_type",
-    "service",
-    "breaker_type",
-    "exchange",
-    "symbol",
-    "pod",
-    "persistentvolumeclaim",
-    "component",
-)
-"""The labels that tell one alert from another of its name."""
+_VALUE_MAX = 120
+"""Labels with longer values are left out of the silence command, which has to be read before it is run."""
 
 
 def silence(alert: Alert) -> Action:
-    """The command that silences this alert for an hour, and no other of its name that differs in a label."""
-    labels = {"alertname": alert.name} | {name: alert.labels[name] for name in SILENCED_BY if alert.labels.get(name)}
+    """The command that silences this alert for an hour, at whatever severity, and no other that differs in a label."""
+    told = {
+        name: value for name, value in sorted(alert.labels.items()) if value and name not in ("alertname", "severity")
+    }
+    labels = {"alertname": alert.name} | {name: value for name, value in told.items() if len(value) <= _VALUE_MAX}
+    left_out = [name for name in told if name not in labels]
     matchers = " ".join(shlex.quote(f"{name}={_amtool(value)}") for name, value in labels.items())
     command = f'amtool silence add {matchers} --duration=1h --comment="Investigating, see the report" --alertmanager.url="$ALERTMANAGER_URL"'
-    only = (
-        ""
-        if len(labels) > 1
-        else f" This silences every {alert.name}: the alert has no label that tells it from others."
-    )
+    only = f" It leaves out what is too long: {', '.join(left_out)}." if left_out else ""
+    if not told:
+        only = f" This silences every {alert.name}: the alert has no other label."
     return Action(
         "Silence this alert for an hour while you work on it",
         command,
