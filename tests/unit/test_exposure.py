@@ -195,3 +195,9 @@ def test_unknown_exposure_is_never_ok() -> None:
         {"exposure.limits": Finding("exposure.limits", Status.UNKNOWN, "Risk limits: not known")}, ALERT
     )
     assert verdict.status is Status.UNKNOWN
+
+
+def test_a_symbol_that_is_not_held_is_said_so_where_no_limit_is_exceeded() -> None:
+    other, held_one = now(("XRPUSDT", 500.0, 500.0)), now(("SOLUSDT", 500.0, 500.0))
+    assert "SOLUSDT, which the alert names, has no open position" in exposure.decide({other.id: other}, ALERT).summary
+    assert "SOLUSDT" not in exposure.decide({held_one.id: held_one}, ALERT).summary

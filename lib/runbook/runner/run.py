@@ -92,10 +92,12 @@ def run(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: threading.Event | None = None,
     warm: Warm | None = None,
+    is_owed: bool = False,
 ) -> RunResult:
     """Run the procedure of `request` in a new folder under `folder` -> RunResult, whatever the notebook does.
 
     With `warm` (a worker has one) nothing is imported for the run; without, its processes are new ones.
+    `is_owed`: nobody is there to name another folder, so whatever is wrong with this one the files go to `unsaved`.
 
     Raises InputError or ConfigurationError before anything has run; afterwards there is a page, in the
     result's `unsaved` where there was no room for it.
@@ -105,7 +107,7 @@ def run(
     catalog = catalogs.load(folders.catalog)
     evidence = request.evidence or (Path(settings.runbook_evidence) if settings.runbook_evidence else None)
     prepared = prepare(request, catalog, folders, settings)
-    run_id, run_folder, has_room = _new_folder(folder, prepared.entry.procedure)
+    run_id, run_folder, has_room = _new_folder(folder, prepared.entry.procedure, is_owed)
     started_at = datetime.now(UTC)
     on_progress(Progress("started", run_id, title=prepared.entry.procedure))
     # Rendering needs libraries that take half a second to import: do that while the notebook runs.
@@ -176,7 +178,7 @@ def cancelled_by_signals() -> Iterator[threading.Event]:
             signal.signal(name, handler)
 
 
-def _new_folder(parent: Path, procedure: str) -> tuple[str, Path, bool]:
+def _new_folder(parent: Path, procedure: str, is_owed: bool) -> tuple[str, Path, bool]:
     """A new run's id, its folder, and whether that could be made: a full disk stops no run. Raises InputError."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     run_id = f"{moment}-{procedure}-{secrets.token_hex(4)}"
@@ -184,7 +186,7 @@ def _new_folder(parent: Path, procedure: str) -> tuple[str, Path, bool]:
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_owed or error.errno in (errno.ENOSPC, errno.EDQUOT):
             _log.error("the run's folder cannot be made in %s: %s", parent, error.strerror)
             return run_id, folder, False
         raise InputError(f"The run's folder cannot be made in {parent}: {error.strerror}. Name another.") from None

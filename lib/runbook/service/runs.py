@@ -86,6 +86,7 @@ class Runs:
                 on_progress=told.take,
                 cancelled=cancelled,
                 warm=self.warm,
+                is_owed=True,
             )
         except (InputError, RunbookError, OSError) as error:
             said = str(error) if isinstance(error, RunbookError) else f"{error.strerror or type(error).__name__}"

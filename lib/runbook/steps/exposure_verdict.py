@@ -16,7 +16,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
     """The decision of PositionLimitExceeded: reduce, whom to stop, which check to repair, or nothing; and why."""
     now, why = figures_of(findings, "exposure.current"), figures_of(findings, "exposure.cause")
     cut, changes = figures_of(findings, "exposure.reduction"), figures_of(findings, "platform.config_changes")
-    status, decision, summary = _choice(findings, now, why, cut, changes)
+    status, decision, summary = _choice(findings, now, why, cut, changes, alert)
     return Verdict(
         decision,
         summary,
@@ -40,7 +40,8 @@ _CHECKLIST = (
 
 
 def _choice(
-    findings: Mapping[str, Finding], now: Mapping[str, Any], why: Mapping[str, Any], cut: Mapping[str, Any], changes: Mapping[str, Any]
+    findings: Mapping[str, Finding], now: Mapping[str, Any], why: Mapping[str, Any], cut: Mapping[str, Any], changes: Mapping[str, Any],
+    alert: Alert,
 ) -> tuple[Status, str, str]:  # fmt: skip
     """(status, decision, summary) from what is known."""
     if not now:
@@ -50,13 +51,16 @@ def _choice(
             "The exposure is not known: the database gave no answer, or has no session.",
         )
     if now["kind"] == "none":
+        wanted = alert.labels.get("symbol", "")
+        held = findings["exposure.current"].series.get("shares", {})
+        aside = f" {wanted}, which the alert names, has no open position." if wanted and wanted not in held else ""
         if now.get("without_stop"):
             return (
                 Status.WARNING,
                 "set the missing stops",
-                f"No limit is exceeded, but {counted(now['without_stop'], 'open position')} without a stop loss.",
+                f"No limit is exceeded, but {counted(now['without_stop'], 'open position')} without a stop loss.{aside}",
             )
-        return Status.OK, "nothing to do", "No limit is exceeded now."
+        return Status.OK, "nothing to do", f"No limit is exceeded now.{aside}"
     status = findings["exposure.current"].status
     symbol, takes = (
         now["symbol"],

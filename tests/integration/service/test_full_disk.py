@@ -1,7 +1,8 @@
-"""A full disk under the run folders, in the real processes: every alert gets its report, and it lands once there is room.
+"""A disk that cannot be written under the run folders, in the real processes: every alert gets its report, which lands later.
 
-Three ways for a disk to be full: a tiny filesystem without free blocks, one without free inodes (no folder can be
-made), and a limit that the kernel sets on the worker's files, which needs no right to mount. Slow: real processes.
+A tiny filesystem without free blocks, one without free inodes (no folder can be made), one that is read-only, a file
+where the folder was, and a limit that the kernel sets on the worker's files, which needs no right to mount. Slow: real
+processes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,33 @@ def no_large_files(folder: Path) -> Disk:
     return Disk(folder, lambda process: limit(process, 1_000), lambda process: limit(process, resource.RLIM_INFINITY))
 
 
-@pytest.fixture(params=[no_blocks, no_inodes, no_large_files])
+def read_only(folder: Path) -> Disk:
+    """As Linux leaves a disk after an error of the device."""
+    mounted(folder, "size=4m")
+
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", folder], check=True)
+
+    return Disk(folder, lambda process: remount("ro"), lambda process: remount("rw"))
+
+
+def no_folder(folder: Path) -> Disk:
+    """A file stands where the folder was, as after a mistake in a mount."""
+    folder.mkdir()
+    aside = folder.with_name("aside")
+
+    def fill(process: psutil.Process) -> None:
+        folder.rename(aside)
+        folder.touch()
+
+    def free(process: psutil.Process) -> None:
+        folder.unlink()
+        aside.rename(folder)
+
+    return Disk(folder, fill, free)
+
+
+@pytest.fixture(params=[no_blocks, no_inodes, no_large_files, read_only, no_folder])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     folder = tmp_path / "reports"
     yield request.param(folder)
