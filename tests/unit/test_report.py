@@ -322,3 +322,17 @@ def test_a_minimal_page_holds_the_verdict_and_the_policy() -> None:
     assert "The drawdown is real: 14.2 %." in page
     assert "kubectl x" in page
     assert report.POLICY in page
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "word"),
+    [
+        ("ok", "", "live"),
+        ("recorded", "", "recorded"),
+        ("unknown", "1 of 6 questions failed: metrics did not answer in time", "in part"),
+        ("unknown", "6 of 6 questions failed: metrics did not answer in time", "no answer"),
+        ("unknown", "metrics are not configured", "no answer"),
+    ],
+)
+def test_a_source_that_answered_in_part_is_not_called_silent(status: str, reason: str, word: str) -> None:
+    assert report.how_it_answered({"name": "metrics", "status": status, "reason": reason}) == word

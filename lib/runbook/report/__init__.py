@@ -122,7 +122,13 @@ def _exporter() -> Any:
         template_name="report",
         template_file="index.html.j2",
         extra_template_basedirs=[str(TEMPLATES)],
-        filters={"clock_time": clock_time, "long_time": long_time, "duration": duration, "unbroken": unbroken},
+        filters={
+            "clock_time": clock_time,
+            "long_time": long_time,
+            "duration": duration,
+            "unbroken": unbroken,
+            "how_it_answered": how_it_answered,
+        },
     )
 
 
@@ -207,8 +213,19 @@ def _answered(sources: Sequence[Mapping[str, str]], known: int) -> bool:
     """Whether any source gave any data. A run cut short lists no sources: then a known check says so."""
     if not sources:
         return known > 0
-    partly = (re.match(r"(\d+) of (\d+) questions failed", source["reason"]) for source in sources)
-    return any(s["status"] in ("ok", "recorded") for s in sources) or any(m and m[1] != m[2] for m in partly)
+    return any(s["status"] in ("ok", "recorded") or _answered_partly(s) for s in sources)
+
+
+def _answered_partly(source: Mapping[str, str]) -> bool:
+    failed = re.match(r"(\d+) of (\d+) questions failed", source["reason"])
+    return bool(failed and failed[1] != failed[2])
+
+
+def how_it_answered(source: Mapping[str, str]) -> str:
+    """A source's state in a word or two: live, in part, no answer, recorded, not needed."""
+    if source["status"] == "unknown":
+        return "in part" if _answered_partly(source) else "no answer"
+    return "live" if source["status"] == "ok" else source["status"]
 
 
 def clock(facts: Facts, starts_at: datetime, as_of: datetime) -> list[Moment]:
