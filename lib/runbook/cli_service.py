@@ -12,7 +12,9 @@ import typer
 
 from runbook.errors import InputError
 
-DAYS = typer.Option(metavar="DAYS", help="With --prune: keep closed incidents so long; RUNBOOK_KEEP_DAYS.")
+_DAYS_MAX, _RUNS_MAX = 36_500, 1_000_000_000
+DAYS = typer.Option(metavar="DAYS", help="With --prune: keep closed incidents so long, 0 none; RUNBOOK_KEEP_DAYS.")
+RUNS = typer.Option(metavar="N", help="With --prune: keep at most so many runs, 0 none; RUNBOOK_KEEP_RUNS.")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,10 +40,14 @@ def serve(
     read = settings.load()
     gate = gate_for(read, host)
     logs.set_up()
-    if gate.is_loopback and not (gate.read_token or gate.webhook_token):
-        typer.echo(f"Token for re-run and close on the pages: {gate.act_token}", err=True)
+
+    def tell(url: str) -> None:
+        typer.echo(f"Serving {url}")
+        if gate.is_loopback and not (gate.read_token or gate.webhook_token):
+            typer.echo(f"Token for re-run and close on the pages: {gate.act_token}", err=True)
+
     with opened(read, is_patient=True) as context:
-        run_server(context, gate, host, port, 0 if no_worker else concurrency, lambda url: typer.echo(f"Serving {url}"))
+        run_server(context, gate, host, port, 0 if no_worker else concurrency, tell)
 
 
 def worker(
@@ -67,21 +73,38 @@ def reports(
     open_one: Annotated[str, typer.Option("--open", metavar="RUN_ID", help="Open this report in the browser.")] = "",
     prune: Annotated[bool, typer.Option("--prune", help="Remove what is kept no longer, then stop.")] = False,
     keep_days: Annotated[float | None, DAYS] = None,
-    keep_runs: Annotated[int | None, typer.Option(metavar="N", help="With --prune: at most so many runs.")] = None,
+    keep_runs: Annotated[int | None, RUNS] = None,
 ) -> None:
     """List, find, open and prune reports."""
     from runbook.service.context import opened
-    from runbook.service.tasks import prune as remove
 
+    if not prune and (keep_days is not None or keep_runs is not None):
+        raise InputError("--keep-days and --keep-runs say what --prune keeps. Add --prune.")
+    if prune and (text or severity or status or open_one):
+        raise InputError("--prune takes no search: it removes by age and number. Leave the search out.")
+    if keep_days is not None and not 0 <= keep_days <= _DAYS_MAX:  # not min=: it would let nan pass
+        raise InputError(f"--keep-days is 0 to {_DAYS_MAX} days.")
+    if keep_runs is not None and not 0 <= keep_runs <= _RUNS_MAX:
+        raise InputError(f"--keep-runs is 0 to {_RUNS_MAX}.")
     with opened(pool=2) as context:
         if prune:
-            settings = context.settings
-            gone = remove(context, keep_days or settings.runbook_keep_days, keep_runs or settings.runbook_keep_runs)
-            typer.echo(f"Removed {len(gone.incidents)} incidents and {len(gone.run_ids)} reports.")
+            _prune(context, keep_days, keep_runs)
         elif open_one:
             _open(context, open_one)
         else:
             _list(context, text, severity, status, page, as_json)
+
+
+def _prune(context: Any, keep_days: float | None, keep_runs: int | None) -> None:
+    from runbook.service.tasks import prune
+
+    settings = context.settings
+    days = settings.runbook_keep_days if keep_days is None else keep_days
+    most_runs = settings.runbook_keep_runs if keep_runs is None else keep_runs
+    incidents = reports = 0
+    while (gone := prune(context, days, most_runs)).incidents:  # it takes some hundred at a time
+        incidents, reports = incidents + len(gone.incidents), reports + len(gone.run_ids)
+    typer.echo(f"Removed {incidents} incidents and {reports} reports.")
 
 
 def _list(context: Any, text: str, severity: str, status: str, page: int, as_json: bool) -> None:

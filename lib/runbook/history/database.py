@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, TypeVar
 
 import psycopg
 import psycopg_pool
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 
-from runbook.errors import StorageError
+from runbook.errors import ConfigurationError, StorageError
 
 Connection = psycopg.Connection[DictRow]
 Result = TypeVar("Result")
@@ -25,10 +27,39 @@ _MIGRATION_LOCK = 7_246_531_190
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed)
 _CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
 _ATTEMPTS = 4
+# What PostgreSQL and its client say, and what we say of it: their own words may repeat parts of a mistyped address.
+_REASONS = {
+    "Connection refused": "the connection is refused; start the server, or correct host and port in RUNBOOK_DATABASE_URL",
+    "could not translate host name": "the host in RUNBOOK_DATABASE_URL is unknown",
+    "failed to resolve host": "the host in RUNBOOK_DATABASE_URL is unknown",
+    "authentication failed": "the login is refused; correct user and password in RUNBOOK_DATABASE_URL",
+    "no password supplied": "the server wants a password; RUNBOOK_DATABASE_URL has none",
+    "no pg_hba.conf entry": "the server lets this user or machine not in; see its pg_hba.conf",
+    "is not permitted to log in": "the user in RUNBOOK_DATABASE_URL may not log in",
+    "permission denied for database": "the user in RUNBOOK_DATABASE_URL may not use this database",
+    'database "[^"]*" does not exist': "the database named in RUNBOOK_DATABASE_URL does not exist; create it",
+    'role "[^"]*" does not exist': "the user in RUNBOOK_DATABASE_URL does not exist",
+    "timeout expired": "it does not answer within 5 s; is the host right, and is a firewall between?",
+    "No route to host": "there is no way to its host; is a firewall or network policy between?",
+    "Network is unreachable": "there is no way to its host",
+    "starting up": "it is starting up",
+    "shutting down": "it is shutting down",
+    "too many clients": "it has no connection left (max_connections)",
+    "remaining connection slots": "it has no connection left (max_connections)",
+    "No such file or directory": "no server listens on this machine's socket; start it, or name its host",
+    "SSL": "TLS could not be agreed; see sslmode in RUNBOOK_DATABASE_URL",
+}
 
 
 class DatabaseAwayError(StorageError):
     """The database of queue and history does not answer. Start it; what was accepted is kept in it."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why the last connection failed, in our words; empty once one has come about."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +75,19 @@ class Database:
     """A pool of connections. `transaction` is the only way in; all of it commits, or none."""
 
     pool: psycopg_pool.ConnectionPool[Connection]
+    refusal: Refusal = field(default_factory=Refusal)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection inside a transaction. Raises DatabaseAwayError, or StorageError for a refused statement."""
-        with _translated(), self.pool.connection() as connection:
+        with _translated(self.refusal), self.pool.connection() as connection:
             yield connection
 
     def commit(self, work: Callable[[Connection], Result]) -> Result:
         """What `work` returns, committed. It runs again, at most three times, where two of us met in one row."""
         for attempt in range(_ATTEMPTS):
             try:
-                with _translated(), self.pool.connection() as connection:
+                with _translated(self.refusal), self.pool.connection() as connection:
                     return work(connection)
             except StorageError as error:
                 if not isinstance(error.__cause__, _CONFLICTS) or attempt == _ATTEMPTS - 1:
@@ -70,20 +102,25 @@ class Database:
         while True:
             try:
                 return self.commit(work)
-            except DatabaseAwayError:
+            except DatabaseAwayError as error:
                 if time.monotonic() + pause > deadline:
                     raise
-                _log.warning("the database is away; what has to be written is kept and tried again")
+                _log.warning("what has to be written is kept and tried again: %s", error)
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
     def is_ready(self) -> bool:
         """Whether the database answers and has our schema."""
+        return not self.trouble()
+
+    def trouble(self) -> str:
+        """Why the database cannot be used now, in one line; empty when it answers and has our schema."""
         try:
             with self.transaction() as connection:
-                return bool(_value(connection, "SELECT to_regclass('runbook.runs') IS NOT NULL"))
-        except StorageError:
-            return False
+                has_schema = _value(connection, "SELECT to_regclass('runbook.runs') IS NOT NULL")
+        except StorageError as error:
+            return str(error)
+        return "" if has_schema else "The database of queue and history has no schema yet."
 
     def close(self) -> None:
         self.pool.close()
@@ -96,9 +133,15 @@ class Database:
 
 
 def open_database(url: str, *, size: int = 8, wait_seconds: float = 5.0) -> Database:
-    """A Database on `url`. Connects when first used, so it can be opened while the server is away."""
+    """A Database on `url`. Connects when first used, so it can be opened while the server is away.
+
+    Raises ConfigurationError for an address that no server can ever have.
+    """
+    _check_address(url)
+    refusal = Refusal()
     pool: psycopg_pool.ConnectionPool[Connection] = psycopg_pool.ConnectionPool(
         url,
+        connection_class=_connection_class(refusal),
         kwargs={"row_factory": dict_row, "connect_timeout": 5},
         configure=_configure,
         check=psycopg_pool.ConnectionPool.check_connection,
@@ -110,7 +153,46 @@ def open_database(url: str, *, size: int = 8, wait_seconds: float = 5.0) -> Data
         name="runbook",
     )
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # its warnings repeat the address
-    return Database(pool)
+    return Database(pool, refusal)
+
+
+def _check_address(url: str) -> None:
+    """Raises ConfigurationError; it repeats nothing of the address, which holds a password."""
+    form = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme.isalnum() and scheme not in ("postgresql", "postgres"):
+        raise ConfigurationError(f"RUNBOOK_DATABASE_URL begins with {scheme}://; only PostgreSQL will do: {form}.")
+    try:
+        port = str(conninfo_to_dict(url).get("port") or "")
+    except psycopg.ProgrammingError:
+        port = "none"
+    if not all(part.isdecimal() and 0 < int(part) < 65_536 for part in port.split(",") if part):
+        raise ConfigurationError(
+            f"RUNBOOK_DATABASE_URL is no address of PostgreSQL. Write {form}, and special signs in it as %40 for @."
+        )
+
+
+def _connection_class(refusal: Refusal) -> type[Connection]:
+    """Connections that leave in `refusal` why they did not come about: the pool keeps that to itself."""
+
+    class Noting(psycopg.Connection[DictRow]):
+        @classmethod
+        def connect(cls, *arguments: Any, **options: Any) -> Any:
+            try:
+                made = super().connect(*arguments, **options)
+            except psycopg.Error as error:
+                refusal.reason = _reason(error)
+                raise
+            refusal.reason = ""
+            return made
+
+    return Noting
+
+
+def _reason(error: psycopg.Error) -> str:
+    """Why there is no connection, without any word of the address; empty where it is none that we know."""
+    text = str(error)
+    return next((meaning for sign, meaning in _REASONS.items() if re.search(sign, text)), "")
 
 
 def migrate(database: Database, others: tuple[Migration, ...] = ()) -> list[str]:
@@ -176,12 +258,15 @@ def _configure(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(refusal: Refusal) -> Iterator[None]:
     try:
         yield
     except _CONFLICTS as error:
         raise StorageError("Two writers met in the history. Nothing was changed; try again.") from error
     except _AWAY as error:
+        if refusal.reason:
+            said = f"The database of queue and history is away: {refusal.reason}. What was accepted is kept in it."
+            raise DatabaseAwayError(said) from error
         raise DatabaseAwayError from error
     except psycopg.Error as error:
         said = error.diag.message_primary or type(error).__name__

@@ -46,6 +46,7 @@ _HEADERS = {
 }
 _STATIC = {"app.css": "text/css", "app.js": "text/javascript"}
 _FORM_MAX = 10_000
+_FIELDS_MAX = 20
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -118,9 +119,8 @@ class Site:
         return PlainTextResponse("ok\n", headers=_HEADERS)
 
     async def readyz(self, request: Request) -> Response:
-        ready = await run_in_threadpool(self.context.is_ready)
-        text = "ready\n" if ready else "The queue's database does not answer.\n"
-        return PlainTextResponse(text, 200 if ready else 503, headers=_HEADERS)
+        trouble = await run_in_threadpool(self.context.trouble)
+        return PlainTextResponse(f"{trouble or 'ready'}\n", 503 if trouble else 200, headers=_HEADERS)
 
     async def show_metrics(self, request: Request) -> Response:
         text = await run_in_threadpool(self.metrics.text)
@@ -268,13 +268,16 @@ class Site:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a small form."""
+    """The fields of a small form. Raises HTTPException: 413 for a large one, 400 for one of many fields."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _FORM_MAX:
             raise HTTPException(413)
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=_FIELDS_MAX)
+    except ValueError:
+        raise HTTPException(400, "The form has more fields than any of ours.") from None
     return {name: values[0] for name, values in fields.items()}
 
 

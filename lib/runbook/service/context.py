@@ -45,9 +45,12 @@ class Context:
             history.migrate(self.database, queue.migrations())
             self.has_schema.set()
 
-    def is_ready(self) -> bool:
-        """Whether alerts can be taken: the database answers, and its schema is ours."""
-        return self.has_schema.is_set() and self.database.is_ready()
+    def trouble(self) -> str:
+        """Why no alert can be taken now, in one line: the database or its schema; empty when they can."""
+        trouble = self.database.trouble()
+        if trouble or self.has_schema.is_set():
+            return trouble
+        return "The database of queue and history answers; its schema is not brought up to date yet."
 
     @property
     def limits(self) -> Limits:
@@ -107,8 +110,8 @@ def opened(
         context = Context(settings, folders, catalog, database, queue.open_queue(url), artifacts, url)
         try:
             context.migrate()
-        except DatabaseAwayError:
+        except DatabaseAwayError as error:
             if not is_patient:
                 raise
-            _log.warning("the queue's database does not answer; nothing is taken or run until it does")
+            _log.warning("nothing is taken or run until the database is there: %s", error)
         yield context

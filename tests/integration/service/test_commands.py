@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import service_kit as kit
 from service_kit import Process, alert, message, query, wait_for
+from typer.testing import CliRunner
 
 from runbook.alert import group_from_json
+from runbook.cli import app
+from runbook.errors import InputError
 from runbook.service import intake
 from runbook.service.context import Context
 
@@ -47,6 +50,7 @@ def test_serve_names_a_port_it_cannot_have(made: Context, url: str, tmp_path: Pa
         refused = runbook(tmp_path, url, "serve", "--no-worker", "--port", str(web.port))
     assert refused.returncode == 2
     assert f"port {web.port} cannot be used" in refused.stderr
+    assert refused.stderr.count("\n") == 1  # no token for a server that is not there
 
 
 def test_reports_lists_finds_and_prunes(two_reports: Context, url: str, tmp_path: Path) -> None:
@@ -59,10 +63,52 @@ def test_reports_lists_finds_and_prunes(two_reports: Context, url: str, tmp_path
     assert pruned.stdout == "Removed 0 incidents and 0 reports.\n"
 
 
+def test_keeping_none_prunes_every_closed_report(two_reports: Context, url: str, tmp_path: Path) -> None:
+    intake.accept(
+        two_reports, group_from_json(kit.resolved(alert("AgentDown", "AgentDown", "warning"), key="AgentDown"))
+    )
+    assert runbook(tmp_path, url, "reports", "--prune").stdout == "Removed 0 incidents and 0 reports.\n"
+    pruned = runbook(tmp_path, url, "reports", "--prune", "--keep-days", "0")
+    assert pruned.stdout == "Removed 1 incidents and 1 reports.\n"
+    assert len(runbook(tmp_path, url, "reports").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prune", "--keep-runs", "-1"], "--keep-runs is 0 to"),
+        (["--prune", "--keep-days", "-1"], "--keep-days is 0 to"),
+        (["--prune", "--keep-days", "nan"], "--keep-days is 0 to"),
+        (["--keep-days", "1"], "Add --prune"),
+        (["--keep-runs", "0"], "Add --prune"),
+        (["drawdown", "--prune"], "takes no search"),
+    ],
+)
+def test_options_that_would_do_something_else_are_refused(
+    arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")  # refused before it is asked
+    done = CliRunner().invoke(app, ["reports", *arguments])
+    assert isinstance(done.exception, InputError)
+    assert said in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "address", ["mysql://u:secretword@h/x", "secretword", "postgresql://u:secretword%@h/x", "postgresql://h:sql/x"]
+)
+def test_an_address_that_can_never_work_ends_serve(address: str, made: Context, tmp_path: Path) -> None:
+    failed = runbook(tmp_path, address, "serve", "--port", "0")
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1
+    assert "RUNBOOK_DATABASE_URL" in failed.stderr
+    assert "secretword" not in failed.stderr
+
+
 def test_a_database_that_is_away_is_one_line(made: Context, tmp_path: Path) -> None:
     failed = runbook(tmp_path, "postgresql://u:secretword@127.0.0.1:1/none", "reports")
     assert failed.returncode == 4
     assert failed.stderr.count("\n") == 1
+    assert "the connection is refused" in failed.stderr
     assert "secretword" not in failed.stderr
 
 

@@ -213,7 +213,9 @@ def test_the_database_away_is_503_and_nothing_is_half_taken(made: Context, tmp_p
     ):
         answer = web.post(WEBHOOK, json=message(alert()))
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-        assert web.get("/readyz").status_code == 503
+        unready = web.get("/readyz")
+        assert unready.status_code == 503
+        assert "the connection is refused" in unready.text
         assert web.get("/healthz").status_code == 200
         assert "runbook_database_up 0.0" in web.get("/metrics").text
         page = web.get("/")
@@ -325,6 +327,13 @@ def test_actions_need_the_token_and_our_own_page(made: Context) -> None:
             {"state": "cancelled"},
         ]
         assert web.post(WEBHOOK, json=message(alert()), headers=bearer("hook-token")).json()["result"] == "repeated"
+
+
+@pytest.mark.parametrize("path", ["/login", "/incidents/1/close", "/incidents/1/rerun"])
+def test_a_form_of_many_fields_is_refused(made: Context, path: str) -> None:
+    with client(made, "0.0.0.0", **TOKENS) as web:
+        fields = {f"f{number}": "x" for number in range(21)}
+        assert web.post(path, data=fields).status_code == 400
 
 
 def test_reports_are_sandboxed_and_pages_have_the_strict_policy(made: Context, web: Web) -> None:
