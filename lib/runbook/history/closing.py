@@ -12,11 +12,14 @@ from runbook.history.events import note
 def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, ...]:
     """Close those of `incidents` in which nothing fires any more, and their storms -> the ids closed now."""
     closed: list[int] = []
-    for incident in sorted(set(incidents)):
+    touched = list(set(incidents))
+    if not touched:
+        return ()
+    for incident in sorted(touched):
         found = row(
             connection,
             """
-            SELECT id, parent_id, now() - starts_at AS lasted FROM runbook.incidents i
+            SELECT id, now() - starts_at AS lasted FROM runbook.incidents i
             WHERE id = %(id)s AND kind = 'group' AND closed_at IS NULL AND NOT EXISTS
                 (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
             """,
@@ -25,18 +28,34 @@ def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, 
         if found:
             _close(connection, incident, "resolved", f"after {lasted(found['lasted'])}")
             closed.append(incident)
-            if found["parent_id"]:
-                closed.extend(_close_storm(connection, found["parent_id"]))
+    covering = rows(
+        connection,
+        "SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id"
+        " WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL",
+        {"ids": touched},
+    )
+    for storm in covering:
+        closed.extend(_close_storm(connection, storm["id"]))
     return tuple(closed)
 
 
 def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
-    """Close the incident whatever fires; whether it was open. Its alerts start a new one only when one is new."""
+    """Close the incident whatever fires; whether it was open. Its alerts start a new one only when one is new.
+
+    A storm takes those along that have no place but in it.
+    """
     found = row(
         connection, "SELECT id FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
     )
     if found:
         _close(connection, incident, "closed", f"by {who}")
+        children = rows(
+            connection,
+            "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id",
+            {"id": incident},
+        )
+        for child in children:
+            _close(connection, child["id"], "closed", f"by {who}, with incident {incident}, which covers it")
     return bool(found)
 
 
@@ -56,13 +75,14 @@ def _close(connection: Connection, incident: int, how: str, text: str) -> None:
 
 
 def _close_storm(connection: Connection, storm: int) -> list[int]:
-    """Close a storm with its last child. Its waiting run goes on: it is the report of all of them."""
+    """Close a storm with its last alert. Its waiting run goes on: it is the report of all of them."""
     found = row(
         connection,
         """
         SELECT now() - starts_at AS lasted FROM runbook.incidents i
         WHERE id = %(id)s AND closed_at IS NULL AND NOT EXISTS
-            (SELECT 1 FROM runbook.incidents c WHERE c.parent_id = i.id AND c.closed_at IS NULL)
+            (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
+             WHERE a.storm_id = i.id AND a.resolved_at IS NULL AND c.closed_at IS NULL)
         """,
         {"id": storm},
     )

@@ -25,6 +25,7 @@ SEVERITIES = ("critical", "warning", "info")
 LATE = timedelta(minutes=5)
 _FINGERPRINT_MAX = 64
 _NAMES_LISTED = 5
+_UNNAMED = "unnamed alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ class Receipt:
     closed: tuple[int, ...] = ()
     new_alerts: int = 0
     parent: int | None = None
-    storms_opened: tuple[int, ...] = ()
+    # Incidents, storms among them, that are critical from now on, and those that have one more critical alert.
+    critical: tuple[int, ...] = ()
+    more_critical: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -151,43 +154,64 @@ def _accept(
     raised = not incident.opened and SEVERITIES.index(severity) < SEVERITIES.index(incident.severity)
     if not incident.opened:
         connection.execute(
-            "UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s),"
-            " severity = CASE WHEN %s THEN %s ELSE severity END WHERE id = %s",
-            [
-                min(group.truncated, 2_000_000_000),
-                min(item.alert.starts_at for item in fresh),
-                raised,
-                severity,
-                incident.id,
-            ],
+            "UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s)"
+            " WHERE id = %s",
+            [min(group.truncated, 2_000_000_000), min(item.alert.starts_at for item in fresh), incident.id],
         )
     note(connection, incident.id, "fired" if incident.opened else "joined", _names(fresh))
     if raised:
-        note(connection, incident.id, "severity", f"{incident.severity} -> {severity}")
-    parents: set[int] = set()
-    opened: set[int] = set()
+        _raise(connection, incident, severity, firing)
+    turned: list[int] = []
+    more: list[int] = []
+    folded = False
     for procedure in sorted({item.procedure for item in fresh}):
         mine = [item for item in fresh if item.procedure == procedure]
-        lead = min(mine, key=lambda item: (SEVERITIES.index(item.severity), item.alert.starts_at, item.key))
+        lead = _lead(mine)
         parent = storms.parent_for(connection, incident.id, procedure, lead.severity, limits)
         if parent:
-            parents.add(parent.id)
-            opened |= {parent.id} if parent.opened else set()
-            storms.leave_to_parent(connection, incident.id, parent, lead, [item.key for item in mine])
-            if queued := _queue(connection, parent.id, lead, "storm", mine, parent.delay_seconds):
-                incident.queued.append(queued)
-        elif queued := _queue(connection, incident.id, lead, "new" if incident.opened else "changed", mine):
-            incident.queued.append(queued)
+            folded = True
+            storms.leave_to_parent(connection, incident.id, parent, lead)
+            queued = _queue(connection, parent.id, lead, "storm", mine, parent.delay_seconds)
+            # An alert that joins a storm's waiting run is looked after with the one that the run waits for.
+            more += [parent.id] if queued and queued.severity == "critical" else []
+            turned += [parent.id] if parent.became_critical else []
+        else:
+            if incident.parent:
+                storms.take_back(connection, incident.id, procedure)
+            queued = _queue(connection, incident.id, lead, "new" if incident.opened else "changed", mine)
+            more += [incident.id] if lead.severity == "critical" else []
+        incident.queued += [queued] if queued else []
+    parent_id = storms.settle(connection, incident.id) if folded or incident.parent else None
+    became_critical = severity == "critical" and (incident.opened or raised)
+    has_left = bool(incident.parent and not parent_id and "critical" in (severity, incident.severity))
+    if (became_critical or has_left) and not parent_id:
+        turned.append(incident.id)
     return Receipt(
         "accepted",
         incident.id,
         tuple(incident.queued),
         opened=incident.opened,
-        became_critical=severity == "critical" and (incident.opened or raised),
+        became_critical=became_critical,
         new_alerts=len(fresh),
-        parent=min(parents, default=None),
-        storms_opened=tuple(opened),
+        parent=parent_id,
+        critical=tuple(turned),
+        more_critical=tuple(sorted(set(more) - set(turned))),
     )
+
+
+def _lead(items: list[Known]) -> Known:
+    """The alert that stands for these: the most severe, then the oldest."""
+    return min(items, key=lambda item: (SEVERITIES.index(item.severity), item.alert.starts_at, item.key))
+
+
+def _raise(connection: Connection, incident: _Incident, severity: str, firing: list[Known]) -> None:
+    """The incident is as severe as its worst alert, and is called after it."""
+    lead = _lead(firing)
+    connection.execute(
+        "UPDATE runbook.incidents SET severity = %s, title = %s, procedure = %s WHERE id = %s",
+        [severity, lead.alert.name or _UNNAMED, lead.procedure, incident.id],
+    )
+    note(connection, incident.id, "severity", f"{incident.severity} -> {severity}")
 
 
 def _queue(
@@ -212,7 +236,10 @@ def _queue(
             return _queue(connection, incident, lead, reason, alerts, delay_seconds)
         waiting = found["id"]
         if SEVERITIES.index(lead.severity) < SEVERITIES.index(found["severity"]):
-            connection.execute("UPDATE runbook.runs SET severity = %s WHERE id = %s", [lead.severity, waiting])
+            connection.execute(
+                "UPDATE runbook.runs SET severity = %s, alertname = %s WHERE id = %s",
+                [lead.severity, lead.alert.name, waiting],
+            )
             queued = Queued(waiting, incident, lead.procedure, lead.severity)
     cover(connection, waiting, [item.key for item in alerts])
     return Queued(queued.run, incident, lead.procedure, queued.severity, delay_seconds) if queued else None
@@ -272,7 +299,7 @@ def _open_incident(connection: Connection, key: str) -> _Incident | None:
 
 
 def _open(connection: Connection, key: str, group: AlertGroup, firing: list[Known], fresh: list[Known]) -> _Incident:
-    lead = min(fresh, key=lambda item: (SEVERITIES.index(item.severity), item.alert.starts_at, item.key))
+    lead = _lead(fresh)
     severity = most_severe(item.severity for item in firing)
     made = row(
         connection,
@@ -284,7 +311,7 @@ def _open(connection: Connection, key: str, group: AlertGroup, firing: list[Know
         """,
         {
             "key": key,
-            "title": lead.alert.name or "unnamed alert",
+            "title": lead.alert.name or _UNNAMED,
             "procedure": lead.procedure,
             "severity": severity,
             "receiver": group.receiver,
@@ -321,7 +348,8 @@ def _store(connection: Connection, incident: int, items: list[Known]) -> None:
         FROM jsonb_to_recordset(%(data)s) AS given(fingerprint text, starts_at timestamptz, procedure text,
             name text, severity text, labels jsonb, annotations jsonb, generator_url text)
         ON CONFLICT (fingerprint, starts_at) DO UPDATE SET
-            incident_id = excluded.incident_id, resolved_at = NULL, ends_at = NULL, received_at = now()
+            incident_id = excluded.incident_id, storm_id = NULL, severity = excluded.severity,
+            resolved_at = NULL, ends_at = NULL, received_at = now()
         """,
         {"incident": incident, "data": Jsonb(data)},
     )
@@ -348,7 +376,7 @@ def _adopt(connection: Connection, incident: int, firing: list[Known]) -> None:
     """Alerts of this group that still fire, of an incident that a person closed, belong to the new one too."""
     connection.execute(
         """
-        UPDATE runbook.alerts a SET incident_id = %(incident)s
+        UPDATE runbook.alerts a SET incident_id = %(incident)s, storm_id = NULL
         FROM runbook.incidents i, unnest(%(prints)s::text[], %(starts)s::timestamptz[]) AS f(fingerprint, starts_at)
         WHERE i.id = a.incident_id AND i.closed_at IS NOT NULL AND a.resolved_at IS NULL
           AND a.fingerprint = f.fingerprint AND a.starts_at = f.starts_at
@@ -406,7 +434,7 @@ def _names(items: list[Known]) -> str:
     """What an event says of new alerts: a few names with their counts."""
     counts: dict[str, int] = {}
     for item in items:
-        counts[item.alert.name or "unnamed alert"] = counts.get(item.alert.name or "unnamed alert", 0) + 1
+        counts[item.alert.name or _UNNAMED] = counts.get(item.alert.name or _UNNAMED, 0) + 1
     listed = [f"{name} × {count}" if count > 1 else name for name, count in list(counts.items())[:_NAMES_LISTED]]
     more = len(counts) - len(listed)
     return ", ".join(listed) + (f" and {more} more names" if more > 0 else "")

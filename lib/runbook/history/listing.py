@@ -34,8 +34,8 @@ class Filter:
 _INCIDENTS = """
     SELECT i.*, r.id AS last_run, r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict,
            r.level AS last_level, r.finished_at AS last_finished,
-           (SELECT count(*) FROM runbook.alerts a LEFT JOIN runbook.incidents c ON c.id = a.incident_id
-             WHERE (a.incident_id = i.id OR c.parent_id = i.id) AND a.resolved_at IS NULL) AS firing,
+           (SELECT count(*) FROM runbook.alerts a
+             WHERE (a.incident_id = i.id OR a.storm_id = i.id) AND a.resolved_at IS NULL) AS firing,
            (SELECT count(*) FROM runbook.runs q WHERE q.incident_id = i.id AND q.state <> 'not_run') AS runs,
            (SELECT count(*) FROM runbook.deliveries d WHERE d.incident_id = i.id AND d.state = 'failed') AS untold
     FROM runbook.incidents i
@@ -45,7 +45,7 @@ _INCIDENTS = """
 
 
 def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
-    """Incidents, open ones first, then newest first; one more than a page when there are more."""
+    """Incidents: open critical ones, then open ones, then closed, each newest first; one more than a page if there are more."""
     return rows(
         connection,
         _INCIDENTS  # noqa: S608 - constants joined; what is searched for is bound
@@ -62,7 +62,7 @@ def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
                                OR f.title ILIKE %(like)s OR f.detail ILIKE %(like)s))
                OR EXISTS (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id
                           AND (a.name ILIKE %(like)s OR a.labels::text ILIKE %(like)s)))
-        ORDER BY i.closed_at IS NOT NULL, i.opened_at DESC, i.id DESC LIMIT %(limit)s OFFSET %(offset)s
+        ORDER BY i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC LIMIT %(limit)s OFFSET %(offset)s
         """,
         wanted.parameters,
     )
@@ -94,8 +94,8 @@ def incident(connection: Connection, number: int) -> dict[str, Any] | None:
         return None
     by_incident = {"id": number}
     alerts = """
-        SELECT a.*, c.id AS child FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
-        WHERE c.id = %(id)s OR c.parent_id = %(id)s
+        SELECT a.*, a.incident_id AS child FROM runbook.alerts a
+        WHERE a.incident_id = %(id)s OR a.storm_id = %(id)s
         ORDER BY a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
                  a.starts_at, a.fingerprint LIMIT 500"""
     return {
@@ -118,7 +118,8 @@ def incident(connection: Connection, number: int) -> dict[str, Any] | None:
         "children": rows(
             connection,
             "SELECT c.*, (SELECT r.note FROM runbook.runs r WHERE r.incident_id = c.id AND r.state = 'not_run'"
-            " ORDER BY r.id DESC LIMIT 1) AS why FROM runbook.incidents c WHERE c.parent_id = %(id)s"
+            " ORDER BY r.id DESC LIMIT 1) AS why FROM runbook.incidents c"
+            " WHERE c.id IN (SELECT a.incident_id FROM runbook.alerts a WHERE a.storm_id = %(id)s)"
             " ORDER BY c.id DESC LIMIT 500",
             by_incident,
         ),
@@ -127,7 +128,11 @@ def incident(connection: Connection, number: int) -> dict[str, Any] | None:
 
 
 def _count(connection: Connection, parent: int) -> int:
-    found = row(connection, "SELECT count(*) AS n FROM runbook.incidents WHERE parent_id = %(id)s", {"id": parent})
+    found = row(
+        connection,
+        "SELECT count(DISTINCT incident_id) AS n FROM runbook.alerts WHERE storm_id = %(id)s",
+        {"id": parent},
+    )
     return int(found["n"]) if found else 0
 
 

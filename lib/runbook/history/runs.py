@@ -89,8 +89,7 @@ def _alerts(connection: Connection, run: Mapping[str, Any]) -> list[Alert]:
         connection,
         """
         SELECT a.*, a.resolved_at IS NULL AS fires FROM runbook.alerts a
-        JOIN runbook.incidents i ON i.id = a.incident_id
-        WHERE a.procedure = %(procedure)s AND (i.id = %(incident)s OR i.parent_id = %(incident)s)
+        WHERE a.procedure = %(procedure)s AND (a.incident_id = %(incident)s OR a.storm_id = %(incident)s)
           AND (a.resolved_at IS NULL OR EXISTS (SELECT 1 FROM runbook.run_alerts c
                WHERE c.run = %(run)s AND c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at))
         ORDER BY a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
@@ -266,22 +265,6 @@ def lost(connection: Connection, seconds: float) -> list[dict[str, Any]]:
                OR w.last_heartbeat < now() - make_interval(secs => %(seconds)s))
         """,
         {"seconds": seconds},
-    )
-
-
-def overdue(connection: Connection, seconds: float) -> list[dict[str, Any]]:
-    """Critical incidents that are open for `seconds` and have no report, and of which that was not yet announced."""
-    return rows(
-        connection,
-        """
-        SELECT i.id, i.title, i.procedure FROM runbook.incidents i
-        WHERE i.severity = 'critical' AND i.closed_at IS NULL AND i.parent_id IS NULL
-          AND i.opened_at < now() - make_interval(secs => %(seconds)s)
-          AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.state = ANY(%(reported)s))
-          AND NOT EXISTS (SELECT 1 FROM runbook.events e WHERE e.incident_id = i.id AND e.kind = 'dead_man')
-        ORDER BY i.id LIMIT 50
-        """,
-        {"seconds": seconds, "reported": list(REPORTED)},
     )
 
 

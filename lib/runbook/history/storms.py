@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from runbook.history.database import Connection, row
+from runbook.history.database import Connection, row, rows
 from runbook.history.events import count, note
 
 
@@ -37,7 +36,7 @@ class Parent:
 
     id: int
     delay_seconds: float
-    opened: bool = False
+    became_critical: bool = False
 
 
 def parent_for(connection: Connection, incident: int, procedure: str, severity: str, limits: Limits) -> Parent | None:
@@ -74,12 +73,15 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
     )
     if found:
         wait = 0.0 if found["since"] is None else max(0.0, limits.pause_seconds - float(found["since"]))
+        was = found["severity"]
+        raised = severity != was and (severity == "critical" or was == "info")
         connection.execute(
-            "UPDATE runbook.incidents SET last_seen_at = now(), severity = CASE WHEN %(new)s = 'critical'"
-            " OR (%(new)s = 'warning' AND severity = 'info') THEN %(new)s ELSE severity END WHERE id = %(id)s",
-            {"new": severity, "id": found["id"]},
+            "UPDATE runbook.incidents SET last_seen_at = now(), severity = %(new)s WHERE id = %(id)s",
+            {"new": severity if raised else was, "id": found["id"]},
         )
-        return Parent(found["id"], wait)
+        if raised:
+            note(connection, found["id"], "severity", f"{was} -> {severity}")
+        return Parent(found["id"], wait, raised and severity == "critical")
     made = row(
         connection,
         """
@@ -92,14 +94,15 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
         raise AssertionError("the storm was not made")
     text = f"over {limits.runs} incidents of {procedure} in {limits.minutes:g} minutes: the next ones share one run"
     note(connection, made["id"], "storm", text)
-    return Parent(made["id"], 0.0, opened=True)
+    return Parent(made["id"], 0.0, severity == "critical")
 
 
-def leave_to_parent(
-    connection: Connection, incident: int, parent: Parent, lead: Lead, keys: list[tuple[str, datetime]]
-) -> None:
-    """Write down that the incident's run is not run singly, why, and where its alerts are covered instead."""
-    connection.execute("UPDATE runbook.incidents SET parent_id = %s WHERE id = %s", [parent.id, incident])
+def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead: Lead) -> None:
+    """Write down that this procedure is not run singly, why, and where its alerts are covered instead."""
+    connection.execute(
+        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL",
+        [parent.id, incident, lead.procedure],
+    )
     why = f"Not run singly: many {lead.procedure} alerts came at once. Incident {parent.id} covers it."
     made = row(
         connection,
@@ -120,12 +123,39 @@ def leave_to_parent(
     count(connection, "runs", lead.procedure, "not_run")
 
 
-def close_empty(connection: Connection) -> None:
-    """Close storms whose children have all closed: two last ones, closing at once, each saw the other open."""
+def take_back(connection: Connection, incident: int, procedure: str) -> None:
+    """Alerts of this procedure are run by the incident itself from now on."""
     connection.execute(
+        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL",
+        [incident, procedure],
+    )
+
+
+def settle(connection: Connection, incident: int) -> int | None:
+    """The storm that covers every alert of the incident, which then has no place of its own; else None."""
+    found = row(
+        connection,
+        """
+        UPDATE runbook.incidents i SET parent_id = (
+            SELECT CASE WHEN bool_and(a.storm_id IS NOT NULL) THEN max(a.storm_id) END
+            FROM runbook.alerts a WHERE a.incident_id = i.id)
+        WHERE i.id = %(id)s RETURNING i.parent_id
+        """,
+        {"id": incident},
+    )
+    return found["parent_id"] if found else None
+
+
+def close_empty(connection: Connection) -> list[int]:
+    """Close storms of whose alerts none fires any more -> their ids. Two last ones, ending at once, each saw the other."""
+    closed = rows(
+        connection,
         """
         UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
         WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
-          AND NOT EXISTS (SELECT 1 FROM runbook.incidents c WHERE c.parent_id = i.id AND c.closed_at IS NULL)
-        """
+          AND NOT EXISTS (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
+                          WHERE a.storm_id = i.id AND a.resolved_at IS NULL AND c.closed_at IS NULL)
+        RETURNING i.id
+        """,
     )
+    return [storm["id"] for storm in closed]

@@ -57,10 +57,10 @@ def _accept(connection: Connection, context: Context, group: AlertGroup) -> Rece
     receipt = receive(connection, group, context.classify, context.limits)
     for queued in receipt.queued:
         put(connection, context, queued)
-    if receipt.incident and receipt.became_critical and not receipt.parent:
-        watch_over(connection, context, receipt.incident)
-    for storm in receipt.storms_opened:
-        watch_over(connection, context, storm)
+    for incident in receipt.critical:
+        watch_over(connection, context, incident)
+    for incident in receipt.more_critical:
+        context.queue.watch(connection, incident, context.settings.runbook_dead_man_seconds, [])
     for incident in receipt.closed:
         announce.resolved(connection, context, incident)
     return receipt

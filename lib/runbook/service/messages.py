@@ -118,8 +118,8 @@ def _words(
 def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
     found = rows(
         connection,
-        "SELECT a.name, count(*) AS n FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.incident_id"
-        " WHERE (i.id = %(id)s OR i.parent_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
+        "SELECT a.name, count(*) AS n FROM runbook.alerts a"
+        " WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
         " ORDER BY n DESC, a.name LIMIT 5",
         {"id": incident},
     )

@@ -75,8 +75,8 @@ def ask(connection: Connection, incident: int, reason: str) -> Queued | None:
         return None
     connection.execute(
         "INSERT INTO runbook.run_alerts (run, fingerprint, starts_at)"
-        " SELECT %s, a.fingerprint, a.starts_at FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.incident_id"
-        " WHERE (i.id = %s OR i.parent_id = %s) AND a.procedure = %s ON CONFLICT DO NOTHING",
+        " SELECT %s, a.fingerprint, a.starts_at FROM runbook.alerts a"
+        " WHERE (a.incident_id = %s OR a.storm_id = %s) AND a.procedure = %s ON CONFLICT DO NOTHING",
         [made["id"], incident, incident, made["procedure"]],
     )
     return Queued(made["id"], incident, made["procedure"], made["severity"])
@@ -146,7 +146,8 @@ def sweep(connection: Connection, context: Context, seconds: float) -> int:
             context,
             Queued(waiting["id"], waiting["incident_id"], waiting["procedure"], waiting["severity"]),
         )
-    storms.close_empty(connection)
+    for storm in storms.close_empty(connection):
+        announce.resolved(connection, context, storm)
     return len(lost)
 
 

@@ -1,0 +1,141 @@
+"""A storm covers the procedure it is of, and nothing else: what else an incident holds is run, told and escalated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import service_kit as kit
+from service_kit import alert, message, query, resolved
+
+from runbook.alert import group_from_json
+from runbook.history import listing
+from runbook.history.closing import close_by_hand
+from runbook.history.intake import Receipt
+from runbook.service import intake
+from runbook.service.context import Context
+
+
+@pytest.fixture
+def storm(url: str, tmp_path: Path) -> Iterator[Context]:
+    """Three incidents of warnings that were run singly, and a fourth, `g3`, that opened the storm, incident 5."""
+    settings = {"runbook_storm_runs": 3, "runbook_storm_pause_seconds": 0, "slack_webhook_url": "http://127.0.0.1:1/x"}
+    with kit.context(url, tmp_path, **settings) as made:
+        for number in range(4):
+            take(made, message(memory(number), key=f"g{number}"))
+        kit.do_all(made)
+        yield made
+
+
+def take(made: Context, payload: dict[str, Any]) -> Receipt:
+    return intake.accept(made, group_from_json(payload))
+
+
+def memory(number: int, severity: str = "warning") -> dict[str, Any]:
+    return alert("HighMemoryUsage", f"m{number}-{severity}", severity, pod=f"pod-{number}")
+
+
+def listed(made: Context, **wanted: str) -> list[int]:
+    with made.database.transaction() as connection:
+        return [item["id"] for item in listing.incidents(connection, listing.Filter(**wanted))]
+
+
+def told(made: Context, incident: int | None) -> list[str]:
+    statement = "SELECT kind FROM runbook.deliveries WHERE incident_id = %s ORDER BY id"
+    return [item["kind"] for item in query(made, statement, incident)]
+
+
+def watched(made: Context, incident: int | None) -> list[str]:
+    statement = (
+        "SELECT task_name FROM runbook.procrastinate_jobs WHERE args->>'incident' = %s ORDER BY scheduled_at, id"
+    )
+    return [item["task_name"] for item in query(made, statement, str(incident))]
+
+
+WATCH = ["dead_man", "escalate", "escalate"]
+
+
+def test_a_critical_incident_that_a_storms_alert_joins_keeps_its_place(storm: Context) -> None:
+    critical = take(storm, message(alert(), key="a")).incident
+    take(storm, message(alert(), memory(7), key="a"))
+    kit.do_all(storm)
+    assert critical in listed(storm)
+    assert critical in listed(storm, severity="critical")
+    assert told(storm, critical) == ["report"]
+    assert watched(storm, critical) == WATCH
+    assert query(storm, "SELECT parent_id FROM runbook.incidents WHERE id = %s", critical) == [{"parent_id": None}]
+
+
+def test_an_incident_of_a_storms_alert_and_a_critical_one_is_critical_by_itself(storm: Context) -> None:
+    both = take(storm, message(alert(), memory(7), key="c"))
+    assert (both.parent, both.became_critical) == (None, True)
+    fake = kit.Fake()
+    kit.do_all(storm, fake)
+    assert {r.alertname: len(r.alerts) for r in fake.requests} == {"MaxDrawdownExceeded": 1, "HighMemoryUsage": 2}
+    assert both.incident in listed(storm, severity="critical")
+    assert told(storm, both.incident) == ["report"]
+    assert watched(storm, both.incident) == WATCH
+    with storm.database.transaction() as connection:
+        page = listing.incident(connection, 5)
+    assert page is not None
+    assert {child["id"] for child in page["children"]} == {4, both.incident}
+    assert page["children_count"] == 2
+    assert sorted(a["name"] for a in page["alerts"]) == ["HighMemoryUsage"] * 2
+
+
+def test_a_critical_alert_that_joins_a_covered_incident_takes_it_out_of_the_storm(storm: Context) -> None:
+    assert 4 not in listed(storm)
+    joined = take(storm, message(memory(3), alert(), key="g3"))
+    assert (joined.incident, joined.parent) == (4, None)
+    assert watched(storm, 4) == WATCH
+    kit.do_all(storm)
+    assert 4 in listed(storm, severity="critical")
+    assert told(storm, 4) == ["report"]
+
+
+def test_a_covered_incident_that_runs_by_itself_later_is_listed_and_told(storm: Context) -> None:
+    query(storm, "UPDATE runbook.runs SET queued_at = now() - interval '1 hour' RETURNING 1 AS one")
+    take(storm, message(memory(3), memory(3, "critical"), key="g3"))
+    fake = kit.Fake()
+    kit.do_all(storm, fake)
+    assert [len(r.alerts) for r in fake.requests] == [2]
+    assert 4 in listed(storm)
+    assert told(storm, 4) == ["report"]
+    assert watched(storm, 4) == WATCH
+
+
+def test_a_critical_alert_that_a_storm_covers_makes_it_critical(storm: Context) -> None:
+    assert watched(storm, 5) == []
+    covered = take(storm, message(memory(8, "critical"), key="g8"))
+    assert covered.parent == 5
+    assert watched(storm, 5) == WATCH
+    assert watched(storm, covered.incident) == []
+    assert listed(storm, severity="critical") == [5]
+    assert {"text": "warning -> critical"} in query(storm, "SELECT text FROM runbook.events WHERE incident_id = 5")
+
+
+def test_a_storm_ends_with_the_last_alert_it_covers_also_of_an_incident_that_goes_on(storm: Context) -> None:
+    take(storm, message(alert(), memory(7), key="c"))
+    take(storm, resolved(memory(3), key="g3"))
+    assert 5 in [i["id"] for i in query(storm, "SELECT id FROM runbook.incidents WHERE closed_at IS NULL")]
+    ended = take(storm, message(alert(), {**memory(7), "status": "resolved"}, key="c"))
+    assert ended.closed == (5,)
+
+
+def test_closing_a_storm_closes_what_has_no_place_but_in_it(storm: Context) -> None:
+    both = take(storm, message(alert(), memory(7), key="c")).incident
+    with storm.database.transaction() as connection:
+        assert close_by_hand(connection, 5, "somebody")
+    assert query(storm, "SELECT closed_how FROM runbook.incidents WHERE id = 4") == [{"closed_how": "closed"}]
+    is_open = {i["id"] for i in query(storm, "SELECT id FROM runbook.incidents WHERE closed_at IS NULL")}
+    assert both in is_open
+    assert is_open <= set(listed(storm))
+
+
+def test_open_critical_incidents_come_first_then_the_newest(storm: Context) -> None:
+    critical = take(storm, message(alert(), key="a")).incident
+    newest = take(storm, message(alert("AgentDown", "w", "warning"), key="w")).incident
+    take(storm, resolved(memory(0), key="g0"))
+    assert listed(storm) == [critical, newest, 5, 3, 2, 1]
