@@ -56,9 +56,14 @@ class Queue:
         self._defer(connection, "message", MAIL if medium == "mail" else MESSAGES, {"delivery": delivery})
 
     def watch(self, connection: Connection, incident: int, seconds: float, levels: Sequence[tuple[int, float]]) -> None:
-        """Queue the look for a critical incident's report, due in `seconds`, and the steps to the levels, in minutes."""
+        """Queue the look for the report of critical alerts, due in `seconds`, and the steps to the levels, in minutes.
+
+        It looks for what was received until now: later alerts have a look, and their time, of their own.
+        """
         now = datetime.now(UTC)
-        look = _job("dead_man", {"incident": incident}, now + timedelta(seconds=seconds))
+        found = connection.execute("SELECT now() AS received").fetchone()
+        received = found["received"].isoformat() if found else ""
+        look = _job("dead_man", {"incident": incident, "received": received}, now + timedelta(seconds=seconds))
         steps = [
             _job("escalate", {"incident": incident, "level": level}, now + timedelta(minutes=minutes))
             for level, minutes in levels

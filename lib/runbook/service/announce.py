@@ -41,9 +41,11 @@ def escalated(connection: Connection, context: Context, incident: int, level: in
     _tell(connection, context, incident, "escalation", f"{incident}:escalation:{level}", text=str(level))
 
 
-def dead_man(connection: Connection, context: Context, incident: int) -> None:
-    """A critical alert has no report after the time it should have."""
-    _tell(connection, context, incident, "dead_man", f"{incident}:dead_man")
+def dead_man(connection: Connection, context: Context, incident: int, procedure: str) -> None:
+    """A critical alert of the procedure has no report after the time it should have; said anew each time it is so."""
+    found = row(connection, "SELECT max(id) AS said FROM runbook.events WHERE incident_id = %(id)s", {"id": incident})
+    said = found["said"] if found else ""
+    _tell(connection, context, incident, "dead_man", f"{incident}:dead_man:{said}", text=procedure)
 
 
 def _tell(

@@ -66,20 +66,21 @@ def compose(connection: Connection, context: Context, delivery: Mapping[str, Any
     outcome = (run or {}).get("outcome") or {}
     found = [(str(f.get("status", "")), str(f.get("title", ""))) for f in outcome.get("findings", [])]
     found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
+    silent = _silent(connection, incident, delivery) if kind == "dead_man" else None
     headline, lines = _words(connection, context, kind, incident, run, delivery)
     is_critical = incident["severity"] == "critical"
     return Message(
         incident=incident["id"],
         number=delivery["id"],
         kind=kind,
-        alertname=incident["title"],
-        procedure=incident["procedure"],
+        alertname=silent["name"] if silent and silent["name"] else incident["title"],
+        procedure=silent["procedure"] if silent else incident["procedure"],
         severity=incident["severity"],
         headline=headline,
         channel=_channel(context, incident),
         lines=lines,
         findings=() if kind == "resolved" else tuple(f for f in found if f[0] != "ok" or len(found) <= 5),
-        commands=_commands(connection, context, incident, outcome, kind),
+        commands=_by_hand(context, silent) if silent else _commands(outcome, kind),
         url=_url(context, incident, run, kind),
         mentions_channel=is_critical and kind in ("report", "escalation", "dead_man"),
         attachments=_attachments(connection, context, run) if delivery["medium"] == "mail" else (),
@@ -102,7 +103,7 @@ def _words(
         return f"Resolved after {lasted(ended - incident['starts_at'])}.", (f"Last verdict: {verdict}",)
     if kind == "dead_man":
         seconds = context.settings.runbook_dead_man_seconds
-        headline = f"No report after {seconds:g} s. Work by hand with the procedure {incident['procedure']}."
+        headline = f"No report after {seconds:g} s. Work by hand with the procedure {delivery['text'] or incident['procedure']}."
         return headline, (began, "Check that a worker runs: runbook worker.")
     if kind == "escalation":
         level = next((x for x in context.catalog.escalation if str(x.level) == delivery["text"]), None)
@@ -150,26 +151,32 @@ def _url(context: Context, incident: Mapping[str, Any], run: Mapping[str, Any] |
     return context.page(f"/incidents/{incident['id']}")
 
 
-def _commands(
-    connection: Connection,
-    context: Context,
-    incident: Mapping[str, Any],
-    outcome: Mapping[str, Any],
-    kind: str,
-) -> tuple[str, ...]:
-    """What to type next: the report's actions; where there is no report, the run itself and the procedure's own."""
-    if kind == "dead_man":
-        alert = row(
-            connection,
-            "SELECT name, labels, starts_at FROM runbook.alerts WHERE incident_id = %(id)s ORDER BY starts_at LIMIT 1",
-            {"id": incident["id"]},
-        )
-        words = ["runbook", "run", (alert or {}).get("name") or incident["title"]]
-        for name, value in sorted(((alert or {}).get("labels") or {}).items()):
-            words += ["--label", f"{name}={value}"] if name != "alertname" else []
-        words += ["--starts-at", f"{incident['starts_at']:%Y-%m-%dT%H:%M:%SZ}"]
-        return (shlex.join(words), *written_commands(context, incident["procedure"]))
-    if kind in ("resolved", "escalation"):
+def _silent(connection: Connection, incident: Mapping[str, Any], delivery: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The alert to work on by hand: of the procedure that has no report the one that fires, worst, then oldest."""
+    return row(
+        connection,
+        """
+        SELECT name, labels, starts_at, procedure FROM runbook.alerts
+        WHERE (incident_id = %(id)s OR storm_id = %(id)s) AND procedure = %(procedure)s
+        ORDER BY resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], severity),
+                 starts_at, fingerprint LIMIT 1
+        """,
+        {"id": incident["id"], "procedure": delivery["text"] or incident["procedure"]},
+    )
+
+
+def _by_hand(context: Context, alert: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to type where there is no report: the run itself, then the procedure's own commands."""
+    words = ["runbook", "run", alert["name"]]
+    for name, value in sorted(alert["labels"].items()):
+        words += ["--label", f"{name}={value}"] if name != "alertname" else []
+    words += ["--starts-at", f"{alert['starts_at']:%Y-%m-%dT%H:%M:%SZ}"]
+    return (shlex.join(words), *written_commands(context, alert["procedure"]))
+
+
+def _commands(outcome: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """What to type next: the report's actions."""
+    if kind in ("resolved", "escalation", "dead_man"):
         return ()
     return tuple(str(action.get("command", "")) for action in outcome.get("actions", [])[:3])
 

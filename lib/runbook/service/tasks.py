@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from runbook.errors import StorageError
 from runbook.history import Connection, retention, runs, storms
-from runbook.history.database import row
+from runbook.history.database import row, rows
 from runbook.history.events import note
 from runbook.history.intake import Queued
 from runbook.queue import Work
@@ -34,8 +35,9 @@ def work(context: Context, doing: Runs) -> Work:
     def next_level(incident: int, level: int) -> None:
         context.database.persist(lambda connection: escalate(connection, context, incident, level))
 
-    def look(incident: int) -> None:
-        context.database.persist(lambda connection: dead_man(connection, context, incident))
+    def look(incident: int, received: str = "") -> None:
+        until = datetime.fromisoformat(received) if received else None
+        context.database.persist(lambda connection: dead_man(connection, context, incident, until))
 
     return Work(run=run, message=message, escalate=next_level, dead_man=look)
 
@@ -82,23 +84,41 @@ def ask(connection: Connection, incident: int, reason: str) -> Queued | None:
     return Queued(made["id"], incident, made["procedure"], made["severity"])
 
 
-def dead_man(connection: Connection, context: Context, incident: int) -> bool:
-    """Say plainly that a critical alert has no report, unless it has one or has ended; whether it was said."""
-    found = row(
+def dead_man(connection: Connection, context: Context, incident: int, until: datetime | None = None) -> bool:
+    """Say plainly which procedures' critical alerts, received `until` then, have no report; whether any was named.
+
+    Each procedure is named once until it has a report again. What a storm covers is the storm's to say.
+    """
+    if not row(
+        connection,
+        "SELECT 1 AS one FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL FOR UPDATE",
+        {"id": incident},
+    ):
+        return False
+    silent = rows(
         connection,
         """
-        SELECT i.id FROM runbook.incidents i WHERE i.id = %(id)s AND i.closed_at IS NULL
-          AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.state = ANY(%(reported)s))
-          AND NOT EXISTS (SELECT 1 FROM runbook.events e WHERE e.incident_id = i.id AND e.kind = 'dead_man')
-        FOR UPDATE OF i
+        SELECT DISTINCT a.procedure FROM runbook.alerts a
+        WHERE ((a.incident_id = %(id)s AND a.storm_id IS NULL) OR a.storm_id = %(id)s)
+          AND a.severity = 'critical' AND a.resolved_at IS NULL
+          AND (%(until)s::timestamptz IS NULL OR a.received_at <= %(until)s)
+          AND NOT EXISTS (SELECT 1 FROM runbook.run_alerts c JOIN runbook.runs r ON r.id = c.run
+              WHERE c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at
+                AND r.state = ANY(%(reported)s) AND r.finished_at >= a.received_at)
+          AND NOT EXISTS (SELECT 1 FROM runbook.events e
+              WHERE e.incident_id = %(id)s AND e.kind = 'dead_man' AND starts_with(e.text, a.procedure || ': ')
+                AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = %(id)s AND r.finished_at > e.at
+                                AND r.procedure = a.procedure AND r.state = ANY(%(reported)s)))
+        ORDER BY a.procedure
         """,
-        {"id": incident, "reported": list(runs.REPORTED)},
+        {"id": incident, "until": until, "reported": list(runs.REPORTED)},
     )
-    if not found:
-        return False
-    note(connection, incident, "dead_man", f"no report after {context.settings.runbook_dead_man_seconds:g} s")
-    announce.dead_man(connection, context, incident)
-    return True
+    for item in silent:
+        procedure = item["procedure"]
+        seconds = context.settings.runbook_dead_man_seconds
+        note(connection, incident, "dead_man", f"{procedure}: no report after {seconds:g} s")
+        announce.dead_man(connection, context, incident, procedure)
+    return bool(silent)
 
 
 @dataclass(slots=True)

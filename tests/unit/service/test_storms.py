@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from runbook.alert import group_from_json
 from runbook.history import listing
 from runbook.history.closing import close_by_hand
 from runbook.history.intake import Receipt
-from runbook.service import intake
+from runbook.service import intake, messages, tasks
 from runbook.service.context import Context
 
 
@@ -139,3 +140,62 @@ def test_open_critical_incidents_come_first_then_the_newest(storm: Context) -> N
     newest = take(storm, message(alert("AgentDown", "w", "warning"), key="w")).incident
     take(storm, resolved(memory(0), key="g0"))
     assert listed(storm) == [critical, newest, 5, 3, 2, 1]
+
+
+def dead_man(made: Context, incident: int | None) -> bool:
+    assert incident
+    with made.database.transaction() as connection:
+        return tasks.dead_man(connection, made, incident)
+
+
+def spoken(made: Context) -> list[str]:
+    """What the waiting messages of the dead man say, each as its title, headline and first command."""
+    said = []
+    with made.database.transaction() as connection:
+        for item in query(made, "SELECT * FROM runbook.deliveries WHERE kind = 'dead_man' ORDER BY id"):
+            composed = messages.compose(connection, made, item)
+            assert composed
+            said.append(f"{composed.title} | {composed.headline} | {composed.commands[0]}")
+    return said
+
+
+def test_the_dead_man_speaks_of_a_critical_alert_that_joins_what_was_reported(storm: Context) -> None:
+    warned = take(storm, message(alert("AgentDown", "a", "warning"), key="w")).incident
+    kit.do_all(storm)
+    take(storm, message(alert("AgentDown", "a", "warning"), alert(instance="risk"), key="w"))
+    assert watched(storm, warned) == WATCH
+    assert dead_man(storm, warned)
+    assert not dead_man(storm, warned)
+    assert spoken(storm) == [
+        (
+            "NO REPORT MaxDrawdownExceeded | No report after 60 s. Work by hand with the procedure MaxDrawdownExceeded."
+            " | runbook run MaxDrawdownExceeded --label instance=risk --label severity=critical"
+            " --starts-at 2026-01-15T14:02:00Z"
+        )
+    ]
+
+
+def test_each_critical_alert_is_looked_after_not_only_the_first(storm: Context) -> None:
+    critical = take(storm, message(alert(), key="a")).incident
+    kit.do_all(storm)
+    assert not dead_man(storm, critical)
+    take(storm, message(alert(), alert(fingerprint="f2"), key="a"))
+    assert watched(storm, critical) == ["dead_man", "dead_man", "escalate", "escalate"]
+    looks = query(storm, "SELECT args FROM runbook.procrastinate_jobs WHERE task_name = 'dead_man' ORDER BY id")
+    first, second = (datetime.fromisoformat(look["args"]["received"]) for look in looks)
+    with storm.database.transaction() as connection:
+        assert not tasks.dead_man(connection, storm, critical or 0, first)
+        assert tasks.dead_man(connection, storm, critical or 0, second)
+    kit.do_all(storm)
+    take(storm, message(alert(), alert(fingerprint="f2"), alert(fingerprint="f3"), key="a"))
+    assert dead_man(storm, critical)
+    assert told(storm, critical) == ["report", "dead_man", "dead_man"]
+
+
+def test_the_dead_man_of_a_storm_is_of_critical_alerts_and_names_one(storm: Context) -> None:
+    take(storm, message(memory(7), key="g7"))
+    assert not dead_man(storm, 5)
+    take(storm, message(memory(8, "critical"), key="g8"))
+    assert dead_man(storm, 5)
+    assert "NO REPORT HighMemoryUsage |" in spoken(storm)[0]
+    assert "| runbook run HighMemoryUsage --label pod=pod-8" in spoken(storm)[0]
