@@ -31,7 +31,18 @@ class Filter:
         }
 
 
-_INCIDENTS = """
+# Of each procedure the newest report; of these the worst of what still fires. {only} narrows the runs.
+_HEADLINE = """
+    SELECT l.* FROM (
+        SELECT DISTINCT ON (r.procedure) r.*, r.state IN ('complete', 'degraded', 'failed', 'timed_out') AS is_reported
+        FROM runbook.runs r WHERE r.incident_id = i.id {only}
+        ORDER BY r.procedure, r.state IN ('complete', 'degraded', 'failed', 'timed_out') DESC, r.id DESC) l
+    ORDER BY l.is_reported DESC,
+             EXISTS (SELECT 1 FROM runbook.alerts a WHERE (a.incident_id = i.id OR a.storm_id = i.id)
+                     AND a.procedure = l.procedure AND a.resolved_at IS NULL) DESC,
+             array_position(ARRAY['critical', 'warning', 'unknown', 'ok'], l.level), l.id DESC LIMIT 1
+"""
+_INCIDENTS = f"""
     SELECT i.*, r.id AS last_run, r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict,
            r.level AS last_level, r.finished_at AS last_finished,
            (SELECT count(*) FROM runbook.alerts a
@@ -39,9 +50,8 @@ _INCIDENTS = """
            (SELECT count(*) FROM runbook.runs q WHERE q.incident_id = i.id AND q.state <> 'not_run') AS runs,
            (SELECT count(*) FROM runbook.deliveries d WHERE d.incident_id = i.id AND d.state = 'failed') AS untold
     FROM runbook.incidents i
-    LEFT JOIN LATERAL (SELECT * FROM runbook.runs r WHERE r.incident_id = i.id
-        ORDER BY (r.state IN ('complete', 'degraded', 'failed', 'timed_out')) DESC, r.id DESC LIMIT 1) r ON true
-"""
+    LEFT JOIN LATERAL ({_HEADLINE.format(only="")}) r ON true
+"""  # noqa: S608 - a constant
 
 
 def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
@@ -88,7 +98,7 @@ def reports(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
 
 
 def incident(connection: Connection, number: int) -> dict[str, Any] | None:
-    """One incident in full: its row with `alerts`, `all_runs`, `events`, `deliveries`, `children`, `parent`."""
+    """One incident in full: its row with `latest`, `alerts`, `all_runs`, `events`, `deliveries`, `children`."""
     found = row(connection, _INCIDENTS + " WHERE i.id = %(id)s", {"id": number})
     if not found:
         return None
@@ -100,6 +110,7 @@ def incident(connection: Connection, number: int) -> dict[str, Any] | None:
                  a.starts_at, a.fingerprint LIMIT 500"""
     return {
         **found,
+        "latest": headline(connection, number),
         "alerts": rows(connection, alerts, by_incident),
         "all_runs": rows(
             connection, "SELECT * FROM runbook.runs WHERE incident_id = %(id)s ORDER BY id DESC LIMIT 200", by_incident
@@ -125,6 +136,16 @@ def incident(connection: Connection, number: int) -> dict[str, Any] | None:
         ),
         "children_count": _count(connection, number),
     }
+
+
+def headline(connection: Connection, number: int) -> dict[str, Any] | None:
+    """The run whose verdict speaks for the incident: the worst of what still fires, each procedure's newest with an outcome."""
+    worst = _HEADLINE.format(only="AND r.outcome IS NOT NULL")
+    return row(
+        connection,
+        f"SELECT r.* FROM runbook.incidents i JOIN LATERAL ({worst}) r ON true WHERE i.id = %(id)s",  # noqa: S608 - a constant
+        {"id": number},
+    )
 
 
 def _count(connection: Connection, parent: int) -> int:

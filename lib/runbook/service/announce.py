@@ -11,7 +11,10 @@ from runbook.service.context import Context
 
 
 def report(connection: Connection, context: Context, run: int) -> None:
-    """A run has ended: the incident's first message, or a follow-up where something changed or it was asked for."""
+    """A run has ended: the incident's first message, or a follow-up where something changed or it was asked for.
+
+    The first report on a critical alert is a first message too, whatever was told before it turned critical.
+    """
     found = row(
         connection,
         "SELECT r.*, i.parent_id FROM runbook.runs r JOIN runbook.incidents i ON i.id = r.incident_id"
@@ -23,6 +26,9 @@ def report(connection: Connection, context: Context, run: int) -> None:
     incident = found["incident_id"]
     if not _has(connection, incident, "report"):
         _tell(connection, context, incident, "report", f"{incident}:report", run)
+        return
+    if found["severity"] == "critical" and not _has(connection, incident, "report", "critical"):
+        _tell(connection, context, incident, "report", f"{incident}:report:critical", run)
         return
     before = listing.previous(connection, found)
     changed = before is None or changes(before["outcome"], found["outcome"] or {}) or before["state"] != found["state"]
@@ -64,10 +70,13 @@ def _tell(
             context.queue.message(connection, made, medium)
 
 
-def _has(connection: Connection, incident: int, kind: str) -> bool:
+def _has(connection: Connection, incident: int, kind: str, severity: str | None = None) -> bool:
+    """Whether such a message was made, of a run of that severity where one is named."""
     found: Any = row(
         connection,
-        "SELECT 1 AS one FROM runbook.deliveries WHERE incident_id = %(id)s AND kind = %(kind)s LIMIT 1",
-        {"id": incident, "kind": kind},
+        "SELECT 1 AS one FROM runbook.deliveries d LEFT JOIN runbook.runs r ON r.id = d.run"
+        " WHERE d.incident_id = %(id)s AND d.kind = %(kind)s"
+        " AND (%(severity)s::text IS NULL OR r.severity = %(severity)s) LIMIT 1",
+        {"id": incident, "kind": kind, "severity": severity},
     )
     return bool(found)

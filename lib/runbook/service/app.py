@@ -23,7 +23,6 @@ from runbook.history.events import note
 from runbook.service import announce, pages
 from runbook.service.auth import COOKIE, SESSION_SECONDS, Gate
 from runbook.service.context import Context
-from runbook.service.intake import put
 from runbook.service.metrics import Metrics
 from runbook.service.tasks import ask
 from runbook.service.webhook import Webhook
@@ -197,12 +196,10 @@ class Site:
                     return "was_closed"
                 announce.resolved(connection, self.context, number)
                 return "closed"
-            queued = ask(connection, number, "asked")
-            if queued is None:
-                return "waits"
-            note(connection, number, "asked", f"by {who}", queued.run)
-            put(connection, self.context, queued)
-            return "queued"
+            queued = ask(connection, self.context, number, "asked")
+            for run in queued:
+                note(connection, number, "asked", f"by {who}", run.run)
+            return "queued" if queued else "waits"
 
         return self.context.database.commit(work)
 

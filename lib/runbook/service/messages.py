@@ -11,12 +11,11 @@ from typing import Any
 
 from runbook import notify
 from runbook.errors import StorageError
-from runbook.history import deliveries
+from runbook.history import deliveries, listing
 from runbook.history.changes import changes
 from runbook.history.closing import lasted
 from runbook.history.database import Connection, row, rows
 from runbook.history.events import note
-from runbook.history.listing import previous
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
 from runbook.notify.message import one_line
 from runbook.service.context import Context
@@ -61,20 +60,24 @@ def compose(connection: Connection, context: Context, delivery: Mapping[str, Any
     if incident is None:
         return None
     run = row(connection, "SELECT * FROM runbook.runs WHERE id = %(id)s", {"id": delivery["run"]})
-    run = run or _last_run(connection, incident["id"])
+    about = incident if run is None or run["procedure"] == incident["procedure"] else _named(run)
+    run = run or listing.headline(connection, incident["id"])
     kind = delivery["kind"]
+    is_critical = incident["severity"] == "critical"
+    if kind == "report" and is_critical and run and run["severity"] != "critical":
+        kind = "update"  # of a lesser alert beside the critical one, whose own report calls people
     outcome = (run or {}).get("outcome") or {}
     found = [(str(f.get("status", "")), str(f.get("title", ""))) for f in outcome.get("findings", [])]
     found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
     silent = _silent(connection, incident, delivery) if kind == "dead_man" else None
+    about = _named(silent) if silent else about
     headline, lines = _words(connection, context, kind, incident, run, delivery)
-    is_critical = incident["severity"] == "critical"
     return Message(
         incident=incident["id"],
         number=delivery["id"],
         kind=kind,
-        alertname=silent["name"] if silent and silent["name"] else incident["title"],
-        procedure=silent["procedure"] if silent else incident["procedure"],
+        alertname=about["title"],
+        procedure=about["procedure"],
         severity=incident["severity"],
         headline=headline,
         channel=_channel(context, incident),
@@ -85,6 +88,12 @@ def compose(connection: Connection, context: Context, delivery: Mapping[str, Any
         mentions_channel=is_critical and kind in ("report", "escalation", "dead_man"),
         attachments=_attachments(connection, context, run) if delivery["medium"] == "mail" else (),
     )
+
+
+def _named(found: Mapping[str, Any]) -> dict[str, str]:
+    """What a message about this run or alert is called, where that is not what its incident is called."""
+    name = found["alertname"] if "alertname" in found else found["name"]
+    return {"title": name or "unnamed alert", "procedure": found["procedure"]}
 
 
 def _words(
@@ -110,7 +119,7 @@ def _words(
         if level:
             headline = f"Level {level.level}, not resolved after {level.after_minutes} minutes: {verdict}"
             return headline, (f"{level.who} ({level.contact}) {level.does}.", began)
-    if kind == "update" and run and (before := previous(connection, dict(run))):
+    if kind == "update" and run and (before := listing.previous(connection, dict(run))):
         changed = changes(before["outcome"], run["outcome"] or {})[:5]
         return verdict, (began, *(f"{c.what}: {c.before or 'new'} → {c.after or 'gone'}" for c in changed))
     return verdict, (began, *_alerts(connection, incident["id"]))
@@ -125,14 +134,6 @@ def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
         {"id": incident},
     )
     return tuple(f"{item['n']} × {item['name']} firing" for item in found)
-
-
-def _last_run(connection: Connection, incident: int) -> dict[str, Any] | None:
-    return row(
-        connection,
-        "SELECT * FROM runbook.runs WHERE incident_id = %(id)s AND outcome IS NOT NULL ORDER BY id DESC LIMIT 1",
-        {"id": incident},
-    )
 
 
 def _channel(context: Context, incident: Mapping[str, Any]) -> str:

@@ -111,9 +111,8 @@ def incident(context: Context, number: int) -> dict[str, Any] | None:
         parent = row(
             connection, "SELECT id, title FROM runbook.incidents WHERE id = %(id)s", {"id": found["parent_id"]}
         )
-        reported = [run for run in found["all_runs"] if run["outcome"]]
-        before = listing.previous(connection, reported[0]) if reported else None
-    latest = reported[0] if reported else None
+        latest = found["latest"]
+        before = listing.previous(connection, latest) if latest else None
     changed = changes(before["outcome"], latest["outcome"]) if before and latest else ()
     is_live = found["closed_at"] is None or any(run["state"] in ("queued", "running") for run in found["all_runs"])
     return {

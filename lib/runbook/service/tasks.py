@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from runbook.history.intake import Queued
 from runbook.queue import Work
 from runbook.service import announce, messages
 from runbook.service.context import Context
-from runbook.service.intake import put
+from runbook.service.intake import put, watch_over
 from runbook.service.runs import Runs, requeue, store_again
 
 _log = logging.getLogger(__name__)
@@ -54,24 +55,58 @@ def escalate(connection: Connection, context: Context, incident: int, level: int
         return False
     who = next((x.who for x in context.catalog.escalation if x.level == level), "")
     note(connection, incident, "escalated", f"level {level}: {who}")
-    if queued := ask(connection, incident, "escalation"):
-        put(connection, context, queued)
+    ask(connection, context, incident, "escalation")
     announce.escalated(connection, context, incident, level)
     return True
 
 
-def ask(connection: Connection, incident: int, reason: str) -> Queued | None:
-    """Queue one more run of the incident's procedure; None when one waits already or nothing is known of it."""
+def ask(connection: Connection, context: Context, incident: int, reason: str) -> tuple[Queued, ...]:
+    """Queue one more run of each procedure that still fires, of all where none does -> those that no run waited for.
+
+    Asked by a person, an incident also runs by itself what a storm covers, and then has its own place again.
+    """
+    found = rows(
+        connection,
+        """
+        SELECT DISTINCT ON (a.procedure) a.procedure, a.name, a.severity, a.resolved_at IS NULL AS fires,
+            a.incident_id = %(id)s AND a.storm_id IS NOT NULL AS is_covered
+        FROM runbook.alerts a
+        WHERE a.storm_id = %(id)s OR (a.incident_id = %(id)s AND (a.storm_id IS NULL OR %(reason)s = 'asked'))
+        ORDER BY a.procedure, a.resolved_at IS NOT NULL,
+            array_position(ARRAY['critical', 'warning', 'info'], a.severity), a.starts_at, a.fingerprint
+        """,
+        {"id": incident, "reason": reason},
+    )
+    wanted = [item for item in found if item["fires"]] or found
+    covered = [item["procedure"] for item in wanted if item["is_covered"]]
+    if covered:
+        _leave_storm(connection, context, incident, covered)
+    queued = [_ask(connection, incident, item, reason) for item in wanted]
+    for run in queued:
+        if run:
+            put(connection, context, run)
+    return tuple(run for run in queued if run)
+
+
+def _leave_storm(connection: Connection, context: Context, incident: int, procedures: list[str]) -> None:
+    """Run these procedures by itself from now on; a critical incident that gets its own place so is watched from now."""
+    was = row(connection, "SELECT parent_id, severity FROM runbook.incidents WHERE id = %(id)s", {"id": incident})
+    for procedure in procedures:
+        storms.take_back(connection, incident, procedure)
+    parent = storms.settle(connection, incident)
+    if was and was["parent_id"] and not parent and was["severity"] == "critical":
+        watch_over(connection, context, incident)
+
+
+def _ask(connection: Connection, incident: int, lead: Mapping[str, Any], reason: str) -> Queued | None:
     made = row(
         connection,
         """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason)
-        SELECT i.id, i.procedure, COALESCE((SELECT a.name FROM runbook.alerts a WHERE a.incident_id = i.id
-            AND a.procedure = i.procedure ORDER BY a.starts_at LIMIT 1), i.title), i.severity, %(reason)s
-        FROM runbook.incidents i WHERE i.id = %(id)s
+        VALUES (%(id)s, %(procedure)s, %(name)s, %(severity)s, %(reason)s)
         ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO NOTHING RETURNING *
         """,
-        {"id": incident, "reason": reason},
+        {"id": incident, "reason": reason, **{name: lead[name] for name in ("procedure", "name", "severity")}},
     )
     if not made:
         return None

@@ -199,3 +199,17 @@ def test_the_dead_man_of_a_storm_is_of_critical_alerts_and_names_one(storm: Cont
     assert dead_man(storm, 5)
     assert "NO REPORT HighMemoryUsage |" in spoken(storm)[0]
     assert "| runbook run HighMemoryUsage --label pod=pod-8" in spoken(storm)[0]
+
+
+def test_a_covered_incident_that_is_run_again_by_hand_has_its_own_place(storm: Context) -> None:
+    take(storm, message(memory(8, "critical"), key="g8"))
+    with storm.database.transaction() as connection:
+        covered = query(storm, "SELECT id FROM runbook.incidents WHERE parent_id = 5 AND severity = 'critical'")[0][
+            "id"
+        ]
+        assert tasks.ask(connection, storm, covered, "escalation") == ()
+        assert [queued.incident for queued in tasks.ask(connection, storm, covered, "asked")] == [covered]
+    kit.do_all(storm)
+    assert covered in listed(storm, severity="critical")
+    assert told(storm, covered) == ["report"]
+    assert watched(storm, covered) == WATCH
