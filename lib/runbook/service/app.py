@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
@@ -215,7 +216,9 @@ class Site:
                     headers=_HEADERS | {"Content-Security-Policy": REPORT_POLICY},
                 )
         is_live = found["state"] in ("queued", "running")
-        return self.page(request, "run.html", {"run": found, "steps": pages.steps(found), "is_live": is_live})
+        live_seconds = pages.BUSY_SECONDS if is_live else 0
+        data = {"run": found, "steps": pages.steps(found), "is_live": is_live, "live_seconds": live_seconds}
+        return self.page(request, "run.html", data)
 
     async def report_file(self, request: Request) -> Response:
         found = await self._run(request)
@@ -257,10 +260,14 @@ class Site:
         return self.page(request, "error.html", {"status": 500, "said": said}, 500)
 
     def page(self, request: Request, name: str, data: dict[str, Any], status: int = 200) -> Response:
-        """A page of ours under the strict policy."""
-        given = {"path": request.url.path, "is_live": False, **data}
+        """A page of ours under the strict policy; 304 for an open page that asks for itself and has not changed."""
+        given = {"path": request.url.path, "live_seconds": 0, **data}
         text = self.templates.get_template(name).render(given)
         headers = _HEADERS | {"Content-Security-Policy": PAGE_POLICY}
+        if status == 200:
+            headers["ETag"] = f'"{hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]}"'
+            if request.headers.get("if-none-match") == headers["ETag"]:
+                return Response(status_code=304, headers=headers)
         return Response(text, status, media_type="text/html; charset=utf-8", headers=headers)
 
 

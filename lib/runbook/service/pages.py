@@ -33,6 +33,9 @@ INCIDENT_STATUSES = (
 )
 LEVELS = ("ok", "warning", "critical", "unknown")
 _TEXT_MAX = 200
+# How often an open page asks for itself: while something runs, and while nothing does.
+BUSY_SECONDS, IDLE_SECONDS = 2, 5
+_OPENERS, _CLOSER = "\u2066\u2067\u2068", "\u2069"
 _PAGE_MAX = 1_000
 WORDS = {
     "queued": "waiting",
@@ -98,7 +101,7 @@ def index(context: Context, filters: Filter, kind: str) -> dict[str, Any]:
         "severities": _SEVERITIES,
         "statuses": INCIDENT_STATUSES if kind == "incidents" else INCIDENT_STATUSES[2:],
         "levels": LEVELS,
-        "is_live": bool(active["queued"] or active["running"]),
+        "live_seconds": BUSY_SECONDS if active["queued"] or active["running"] else IDLE_SECONDS,
     }
 
 
@@ -114,7 +117,7 @@ def incident(context: Context, number: int) -> dict[str, Any] | None:
         latest = found["latest"]
         before = listing.previous(connection, latest) if latest else None
     changed = changes(before["outcome"], latest["outcome"]) if before and latest else ()
-    is_live = found["closed_at"] is None or any(run["state"] in ("queued", "running") for run in found["all_runs"])
+    is_busy = any(run["state"] in ("queued", "running") for run in found["all_runs"])
     return {
         "incident": found,
         "parent": parent,
@@ -123,7 +126,7 @@ def incident(context: Context, number: int) -> dict[str, Any] | None:
         "changed": changed,
         "axis": timeline.axis(found, datetime.now(UTC)),
         "escalation": context.catalog.escalation,
-        "is_live": is_live,
+        "live_seconds": BUSY_SECONDS if is_busy else IDLE_SECONDS if found["closed_at"] is None else 0,
     }
 
 
@@ -174,7 +177,14 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": _clock, "short": _short, "lasted": lasted, "ago": _ago, "iso": _iso}
+    environment.filters |= {
+        "clock": _clock,
+        "short": _short,
+        "lasted": lasted,
+        "ago": _ago,
+        "iso": _iso,
+        "given": _given,
+    }
     environment.globals |= {"words": WORDS, "event_words": EVENTS, "tones": TONES}
     return environment
 
@@ -193,3 +203,18 @@ def _short(moment: datetime | None) -> str:
 
 def _ago(moment: datetime | None) -> str:
     return f"{lasted(datetime.now(UTC) - moment)} ago" if moment else ""
+
+
+def _given(text: object, most: int = 0) -> str:
+    """`text` from outside, fit to stand beside ours: cut after `most` characters, and it cannot end its own isolation.
+
+    The pages isolate it with <bdi>, which a closing sign without its opening one would leave.
+    """
+    kept, depth = [], 0
+    for sign in str(text):
+        if sign == _CLOSER and not depth:
+            continue
+        depth += (sign in _OPENERS) - (sign == _CLOSER)
+        kept.append(" " if sign in "\u2028\u2029" else sign)
+    whole = "".join(kept)
+    return f"{whole[:most]}…" if most and len(whole) > most else whole

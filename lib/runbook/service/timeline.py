@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-WIDTH = 1_000
-_LEFT, _RIGHT = 110, 20
+_BEFORE = timedelta(hours=1)
 _ROW = 24
 _TOP = 26
+_THINNEST = 0.8
 _RUNS_MAX = 12
 _STEPS = (1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000, 31_536_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A span or a moment on a row: x and width in units of the drawing; `tone` is its colour, `title` what it is."""
+    """A span or a moment on a row: x and width in percent of the drawing; `tone` is its colour, `title` what it is."""
 
     x: float
     y: float
@@ -34,7 +34,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The drawing: rows by name, bars on them, moments as lines over all rows, ticks in UTC."""
+    """The drawing: rows by name, bars on them, moments as lines over all rows, ticks in UTC.
+
+    `began_earlier` is where the axis begins, when that is after the alert's own start; else None.
+    """
 
     height: int
     rows: tuple[tuple[float, str], ...]
@@ -42,36 +45,35 @@ class Axis:
     moments: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     summary: str
+    began_earlier: datetime | None
 
 
 def axis(incident: Mapping[str, Any], now: datetime) -> Axis:
     """The axis of an incident, from its first sign to its end or `now`."""
     end = incident["closed_at"] or now
     # An alert may say it began long ago, or later than our clock: the axis shows the part that happened here.
-    start = max(min(incident["starts_at"], end), incident["opened_at"] - timedelta(hours=1))
+    began = min(incident["starts_at"], end)
+    start = max(began, incident["opened_at"] - _BEFORE)
     runs = [run for run in incident["all_runs"] if run["started_at"]][:_RUNS_MAX][::-1]
     end = max([end, start + timedelta(seconds=10), *(r["finished_at"] for r in runs if r["finished_at"])])
     span = (end - start).total_seconds()
 
     def place(moment: datetime) -> float:
         share: float = min(1.0, max(0.0, (moment - start).total_seconds() / span))
-        return round(_LEFT + share * (WIDTH - _LEFT - _RIGHT), 1)
+        return round(100 * share, 2)
+
+    def bar(row: int, first: datetime, last: datetime, tone: str, title: str) -> Bar:
+        width = max(_THINNEST, place(last) - place(first))
+        return Bar(min(place(first), 100 - width), _TOP + _ROW * row + 7, width, tone, title)
 
     names = ["Alerts", *(f"Run {run['id']}" for run in runs)]
     rows = tuple((_TOP + _ROW * index + _ROW / 2, name) for index, name in enumerate(names))
-    fires = Bar(
-        place(start),
-        _TOP + 7,
-        max(3.0, place(end) - place(start)),
-        incident["severity"],
-        f"{incident['title']} from {start:%H:%M:%S} to {end:%H:%M:%S}",
-    )
-    bars = [fires]
+    title = f"{incident['title']} from {began:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC"
+    bars = [bar(0, start, end, incident["severity"], title)]
     for index, run in enumerate(runs, 1):
         finish = run["finished_at"] or end
-        x = place(run["started_at"])
-        title = f"Run {run['id']}: {run['state']}, {run['started_at']:%H:%M:%S} to {finish:%H:%M:%S}"
-        bars.append(Bar(x, _TOP + _ROW * index + 7, max(4.0, place(finish) - x), run["level"], title))
+        title = f"Run {run['id']}: {run['state']}, {run['started_at']:%H:%M:%S} to {finish:%H:%M:%S} UTC"
+        bars.append(bar(index, run["started_at"], finish, run["level"], title))
     height = _TOP + _ROW * len(names) + 8
     kinds = ("escalated", "resolved", "closed", "dead_man", "joined")
     moments = tuple(
@@ -80,7 +82,13 @@ def axis(incident: Mapping[str, Any], now: datetime) -> Axis:
         if event["kind"] in kinds
     )
     return Axis(
-        height, rows, tuple(bars), moments, _ticks(start, end, span, place), _summary(incident, runs, start, end)
+        height,
+        rows,
+        tuple(bars),
+        moments,
+        _ticks(start, end, span, place),
+        _summary(incident, runs, start, end, began),
+        start if began < start else None,
     )
 
 
@@ -92,6 +100,8 @@ def _ticks(start: datetime, end: datetime, span: float, place: Any) -> tuple[Tic
     return tuple(Tick(place(m), f"{m:{form}}") for m in moments if m < end)
 
 
-def _summary(incident: Mapping[str, Any], runs: list[Any], start: datetime, end: datetime) -> str:
+def _summary(incident: Mapping[str, Any], runs: list[Any], start: datetime, end: datetime, began: datetime) -> str:
     state = "closed" if incident["closed_at"] else "open"
-    return f"{len(runs)} runs between {start:%Y-%m-%d %H:%M:%S} and {end:%H:%M:%S} UTC; the incident is {state}."
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    earlier = f" The alert began earlier, {began:%Y-%m-%d %H:%M:%S} UTC." if began < start else ""
+    return f"{count} between {start:%Y-%m-%d %H:%M:%S} and {end:%H:%M:%S} UTC; the incident is {state}.{earlier}"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from service_kit import Web, alert, message, query
 
+from runbook.alert import TEXT_MAX
 from runbook.errors import ConfigurationError
 from runbook.service import app as application
 from runbook.service.auth import gate_for
@@ -403,3 +405,58 @@ def test_metrics_are_valid_and_carry_no_alert_text(made: Context, web: Web) -> N
     assert {s.value for s in families["runbook_runs"].samples} == {1.0}
     assert families["runbook_run_seconds"].type == "histogram"
     assert families["runbook_incidents_open"].samples[0].labels == {"severity": "critical"}
+
+
+def test_an_open_page_that_did_not_change_costs_no_page(made: Context, web: Web) -> None:
+    web.post(WEBHOOK, json=message(alert("AgentDown", "a", "warning", "2026-01-15T14:02:00Z")))
+    kit.do_all(made)
+    for path in ("/", "/reports", "/incidents/1"):
+        first = web.get(path)
+        assert 'data-live="5"' in first.text, path  # nothing runs, and it is live all the same
+    page = web.get("/?q=nothing-like-it")
+    assert web.get("/?q=nothing-like-it", headers={"If-None-Match": page.headers["ETag"]}).status_code == 304
+    web.post(WEBHOOK, json=message(alert("AgentDown", "b", "warning"), key="b"))
+    changed = web.get("/?q=nothing-like-it", headers={"If-None-Match": page.headers["ETag"]})
+    assert changed.status_code == 200
+    assert 'data-live="2"' in changed.text
+    assert " ago · <time" in web.get("/").text
+
+
+@pytest.mark.parametrize("name", ["\u202egpj.exe \u2066abc", "\u2069\u202egpj", "a\u2069b\u2066c\u2069\u2069"])
+def test_text_from_outside_is_set_apart_from_ours(made: Context, web: Web, name: str) -> None:
+    web.post(WEBHOOK, json=message(alert(name)))
+    kit.do_all(made)
+    for path in ("/", "/reports", "/incidents/1"):
+        shown = [text for text in re.findall(r"<bdi>(.*?)</bdi>", web.get(path).text) if name[-1:] in text]
+        assert shown, path
+        for text in shown:  # no closing sign without its opening one: it would end the isolation
+            depth = 0
+            for sign in text:
+                depth += (sign in "\u2066\u2067\u2068") - (sign == "\u2069")
+                assert depth >= 0
+
+
+def test_long_names_and_many_alerts_are_folded(made: Context, web: Web) -> None:
+    pods = [alert("AgentDown", f"p{number}", "warning", pod=f"pod-{number}") for number in range(50)]
+    web.post(WEBHOOK, json=message(alert("x" * TEXT_MAX, "long"), *pods))
+    kit.do_all(made)
+    page = web.get("/incidents/1").text
+    assert "41 more alerts</summary>" in page
+    heading = re.search(r"<h1>(.*?)</h1>", page, re.DOTALL)
+    assert heading
+    assert len(heading[1]) < 200
+    outside = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+    assert "x" * 1_000 not in re.sub(r"<title>.*?</title>", "", outside, flags=re.DOTALL)
+    assert "x" * TEXT_MAX in page  # all of it is there, folded
+    assert "x" * 1_000 not in web.get("/").text
+
+
+def test_an_axis_that_begins_after_the_alert_says_so(made: Context, web: Web) -> None:
+    web.post(WEBHOOK, json=message(alert(starts_at="2026-01-15T14:02:00Z")))
+    kit.do_all(made)
+    page = web.get("/incidents/1").text
+    assert "Began earlier" in page
+    assert "the alert itself began 2026-01-15 14:02:00Z" in page
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    web.post(WEBHOOK, json=message(alert(starts_at=now, fingerprint="now"), key="now"))
+    assert "Began earlier" not in web.get("/incidents/2").text
