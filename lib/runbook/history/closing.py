@@ -48,7 +48,7 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
         connection, "SELECT id FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
     )
     if found:
-        _close(connection, incident, "closed", f"by {who}")
+        # Children before their storm, in the order in which a message that comes in locks them.
         children = rows(
             connection,
             "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id",
@@ -56,6 +56,7 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
         )
         for child in children:
             _close(connection, child["id"], "closed", f"by {who}, with incident {incident}, which covers it")
+        _close(connection, incident, "closed", f"by {who}")
     return bool(found)
 
 

@@ -61,7 +61,9 @@ def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
         _INCIDENTS  # noqa: S608 - constants joined; what is searched for is bound
         + """
         WHERE (%(severity)s::text IS NULL OR i.severity = %(severity)s)
-          AND (%(like)s::text IS NOT NULL OR i.parent_id IS NULL)
+          AND (%(like)s::text IS NOT NULL OR i.parent_id IS NULL
+               OR (i.closed_at IS NULL AND EXISTS (SELECT 1 FROM runbook.incidents p
+                   WHERE p.id = i.parent_id AND p.closed_at IS NOT NULL)))
           AND (%(status)s::text IS NULL
                OR %(status)s = CASE WHEN i.closed_at IS NULL THEN 'open' ELSE 'closed' END
                OR EXISTS (SELECT 1 FROM runbook.runs s WHERE s.incident_id = i.id

@@ -90,7 +90,9 @@ def ask(connection: Connection, context: Context, incident: int, reason: str) ->
 
 def _leave_storm(connection: Connection, context: Context, incident: int, procedures: list[str]) -> None:
     """Run these procedures by itself from now on; a critical incident that gets its own place so is watched from now."""
-    was = row(connection, "SELECT parent_id, severity FROM runbook.incidents WHERE id = %(id)s", {"id": incident})
+    was = row(
+        connection, "SELECT parent_id, severity FROM runbook.incidents WHERE id = %(id)s FOR UPDATE", {"id": incident}
+    )
     for procedure in procedures:
         storms.take_back(connection, incident, procedure)
     parent = storms.settle(connection, incident)

@@ -11,6 +11,7 @@ import pytest
 import service_kit as kit
 from service_kit import alert, message, query, resolved
 
+from runbook import history, queue
 from runbook.alert import group_from_json
 from runbook.history import listing
 from runbook.history.closing import close_by_hand
@@ -213,3 +214,21 @@ def test_a_covered_incident_that_is_run_again_by_hand_has_its_own_place(storm: C
     assert covered in listed(storm, severity="critical")
     assert told(storm, covered) == ["report"]
     assert watched(storm, covered) == WATCH
+
+
+def test_an_open_incident_is_listed_where_its_storm_has_ended_all_the_same(storm: Context) -> None:
+    query(storm, "UPDATE runbook.incidents SET closed_at = now() WHERE id = 5 RETURNING id")
+    assert 4 in listed(storm)
+
+
+def test_a_history_of_before_is_brought_along(storm: Context) -> None:
+    mixed = take(storm, message(alert(), memory(7), key="c")).incident
+    with storm.database.transaction() as connection:
+        connection.execute("ALTER TABLE runbook.alerts DROP COLUMN storm_id")
+        connection.execute("DELETE FROM runbook.migrations WHERE name = '0004_storms.sql'")
+        connection.execute("UPDATE runbook.incidents SET parent_id = 5 WHERE id = %s", [mixed])
+    assert history.migrate(storm.database, queue.migrations()) == ["0004_storms.sql"]
+    covered = query(storm, "SELECT incident_id, name FROM runbook.alerts WHERE storm_id = 5 ORDER BY incident_id")
+    assert covered == [{"incident_id": i, "name": "HighMemoryUsage"} for i in (4, mixed)]
+    assert mixed in listed(storm)
+    assert 4 not in listed(storm)
