@@ -208,13 +208,14 @@ def _ago(moment: datetime | None) -> str:
 def _given(text: object, most: int = 0) -> str:
     """`text` from outside, fit to stand beside ours: cut after `most` characters, and it cannot end its own isolation.
 
-    The pages isolate it with <bdi>, which a closing sign without its opening one would leave.
+    The pages isolate it with <bdi>, which browsers do with an opening and a closing sign of their own: one that is
+    closed here without being opened, or opened and not closed, would take ours away.
     """
+    whole = str(text)
     kept, depth = [], 0
-    for sign in str(text):
+    for sign in whole[:most] if most else whole:
         if sign == _CLOSER and not depth:
             continue
         depth += (sign in _OPENERS) - (sign == _CLOSER)
         kept.append(" " if sign in "\u2028\u2029" else sign)
-    whole = "".join(kept)
-    return f"{whole[:most]}…" if most and len(whole) > most else whole
+    return "".join(kept) + _CLOSER * depth + ("…" if most and len(whole) > most else "")

@@ -6,7 +6,7 @@ const WAIT_MS = 10000;
 let seconds = Number(document.body.dataset.live || 0);
 let tag = "", updated = new Date(), timer = 0, isAsking = false;
 
-function keyOf(node) { return node.nodeType === 1 ? node.dataset.key || node.id || "" : ""; }
+function keyOf(node) { return node.nodeType === 1 ? node.dataset.key || node.id || node.getAttribute("aria-labelledby") || "" : ""; }
 function isBlank(node) { return node.nodeType === 3 && !node.nodeValue.trim(); }
 
 function take(old, fresh) {
