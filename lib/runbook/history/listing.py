@@ -31,6 +31,7 @@ class Filter:
         }
 
 
+_ORDER = "i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC"
 # Of each procedure the newest report; of these the worst of what still fires. {only} narrows the runs.
 _HEADLINE = """
     SELECT l.* FROM (
@@ -42,6 +43,7 @@ _HEADLINE = """
                      AND a.procedure = l.procedure AND a.resolved_at IS NULL) DESC,
              array_position(ARRAY['critical', 'warning', 'unknown', 'ok'], l.level), l.id DESC LIMIT 1
 """
+# Chosen first ({chosen}), then looked at: what is shown of an incident costs more than to find it.
 _INCIDENTS = f"""
     SELECT i.*, r.id AS last_run, r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict,
            r.level AS last_level, r.finished_at AS last_finished,
@@ -49,18 +51,16 @@ _INCIDENTS = f"""
              WHERE (a.incident_id = i.id OR a.storm_id = i.id) AND a.resolved_at IS NULL) AS firing,
            (SELECT count(*) FROM runbook.runs q WHERE q.incident_id = i.id AND q.state <> 'not_run') AS runs,
            (SELECT count(*) FROM runbook.deliveries d WHERE d.incident_id = i.id AND d.state = 'failed') AS untold
-    FROM runbook.incidents i
+    FROM (SELECT i.* FROM runbook.incidents i WHERE {{chosen}}) i
     LEFT JOIN LATERAL ({_HEADLINE.format(only="")}) r ON true
+    ORDER BY {_ORDER}
 """  # noqa: S608 - a constant
 
 
 def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
     """Incidents: open critical ones, then open ones, then closed, each newest first; one more than a page if there are more."""
-    return rows(
-        connection,
-        _INCIDENTS  # noqa: S608 - constants joined; what is searched for is bound
-        + """
-        WHERE (%(severity)s::text IS NULL OR i.severity = %(severity)s)
+    chosen = f"""
+        (%(severity)s::text IS NULL OR i.severity = %(severity)s)
           AND (%(like)s::text IS NOT NULL OR i.parent_id IS NULL
                OR (i.closed_at IS NULL AND EXISTS (SELECT 1 FROM runbook.incidents p
                    WHERE p.id = i.parent_id AND p.closed_at IS NOT NULL)))
@@ -74,10 +74,9 @@ def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
                                OR f.title ILIKE %(like)s OR f.detail ILIKE %(like)s))
                OR EXISTS (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id
                           AND (a.name ILIKE %(like)s OR a.labels::text ILIKE %(like)s)))
-        ORDER BY i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC LIMIT %(limit)s OFFSET %(offset)s
-        """,
-        wanted.parameters,
-    )
+        ORDER BY {_ORDER} LIMIT %(limit)s OFFSET %(offset)s
+        """  # noqa: S608 - constants joined; what is searched for is bound
+    return rows(connection, _INCIDENTS.format(chosen=chosen), wanted.parameters)
 
 
 def reports(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
@@ -101,7 +100,7 @@ def reports(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
 
 def incident(connection: Connection, number: int) -> dict[str, Any] | None:
     """One incident in full: its row with `latest`, `alerts`, `all_runs`, `events`, `deliveries`, `children`."""
-    found = row(connection, _INCIDENTS + " WHERE i.id = %(id)s", {"id": number})
+    found = row(connection, _INCIDENTS.format(chosen="i.id = %(id)s"), {"id": number})
     if not found:
         return None
     by_incident = {"id": number}
