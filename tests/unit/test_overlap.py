@@ -39,17 +39,22 @@ def test_all_are_under_way_at_once_and_come_back_in_order() -> None:
 
 def test_the_first_failure_in_their_order_is_raised_and_later_answers_belong_to_nobody() -> None:
     evidence, later_failed = Evidence(), threading.Event()
+    begun = threading.Barrier(
+        3, timeout=10
+    )  # a source found away is not asked again: all are under way before one fails
 
     def refused() -> None:
+        begun.wait()
         assert later_failed.wait(10)
         raise QueryFailed("the first")
 
     def away() -> None:
+        begun.wait()
         later_failed.set()
         raise SourceUnavailable("the second")
 
     with collecting() as answers, pytest.raises(QueryFailed, match="the first"):
-        at_once(*(asking(evidence, n, f) for n, f in (("a", lambda: 1), ("b", refused), ("c", away))))
+        at_once(*(asking(evidence, n, f) for n, f in (("a", begun.wait), ("b", refused), ("c", away))))
     assert [answer.question for answer in answers] == ["a", "b"]
     assert len(evidence.answers) == 3
 
