@@ -85,8 +85,8 @@ def _arrivals(load: Load, until: float, drawn: random.Random) -> list[float]:
 
 
 def main() -> None:
-    """Print the table of docs/scaling.md for service times of 1.0 to 1.5 s (two at once on two processors)."""
-    service = [1.0, 1.1, 1.2, 1.3, 1.5]
+    """Print the table of docs/scaling.md for service times of 0.6 to 1.0 s (two at once on two processors)."""
+    service = [0.6, 0.7, 0.75, 0.8, 1.0]
     for load in (TODAY, TEN, THOUSAND):
         for workers in sorted({1, 2, 4, least_workers(load, service, 30.0)}):
             waits = simulate(load, 2 * workers, service, hours=48)
