@@ -12,7 +12,7 @@ from runbook.steps.causes import UNNAMED, cause_of, repair
 from runbook.steps.fleet import deployment_of
 from runbook.steps.platform import names
 from runbook.steps.quotas import known_limits
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
@@ -102,9 +102,8 @@ def _reasons(findings: Mapping[str, Finding], cause: tuple[str, str]) -> Iterato
         "platform.rollouts",
         "platform.config_changes",
     )
-    for name in order:
-        found = findings.get(name)
-        if found is not None and found.is_known and (found.status is not Status.OK or name == "agents.side_by_side"):
+    for found in known(findings, order):
+        if found.status is not Status.OK or found.id == "agents.side_by_side":
             yield f"{found.title}."
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.platform import names
-from runbook.steps.verdicts import Suspect, figures_of, kubectl, silence, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import Suspect, checklist, figures_of, known, kubectl, silence, suspects, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
@@ -49,17 +49,13 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
     if near and measured.get("holds") is not False:
         summary += f" Just before: {'; '.join(one.text for one in near[:2])}."
     reasons = [*(f"{one.title}." for one in broken[:5]), *(f"Just before: {one.text}." for one in near[:4])]
-    reasons += [
-        f"{findings[name].title}."
-        for name in ("alerting.about", "alerting.logs", "alerting.history")
-        if name in findings and findings[name].is_known
-    ]
+    reasons += [f"{one.title}." for one in known(findings, ("alerting.about", "alerting.logs", "alerting.history"))]
     questions = (
         ("Does the condition hold?", "alerting.evaluated"), ("What is it about?", "alerting.about"), ("What is logged?", "alerting.logs"),
         ("What was rolled out before?", "platform.rollouts"), ("What was configured before?", "platform.config_changes"), ("Does trading go on?", "dependencies.flow"),
     )  # fmt: skip
     return Verdict(decision, summary, status, tuple(reasons) + unknown_reasons(findings), tuple(_actions(apps, near, findings, alert, namespace)),
-                   (*((question, title_of(findings, name)) for question, name in questions), ("Does this alert deserve a procedure?", "See CONTRIBUTING: a notebook, a parameters file, a catalog line")))  # fmt: skip
+                   (*checklist(findings, questions), ("Does this alert deserve a procedure?", "See CONTRIBUTING: a notebook, a parameters file, a catalog line")))  # fmt: skip
 
 
 def _actions(

@@ -9,7 +9,7 @@ from typing import Any
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.sources.metrics import quote
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import checklist, figures_of, known, kubectl, psql, silence, suspects, unknown_reasons
 from runbook.tables import amount
 
 TRIP_RATIO = 0.6
@@ -169,10 +169,8 @@ def _facts(findings: Mapping[str, Finding], which: Mapping[str, Any]) -> Iterato
     failed = figures_of(findings, "breakers.failures")
     if failed:
         yield f"{failed['worst']}: {amount(failed['peak'], '%')} of requests failed at the worst, {amount(failed['now'], '%')} now; breakers trip at {amount(TRIP_RATIO, '%')}."
-    for name in ("breakers.effects", "breakers.recovery", "sessions.breakers", "breakers.frequency"):
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}."
+    names = ("breakers.effects", "breakers.recovery", "sessions.breakers", "breakers.frequency")
+    yield from (f"{found.title}." for found in known(findings, names))
     if which.get("others"):
         yield f"Other breakers that opened: {which['others']}."
 
@@ -205,19 +203,17 @@ def _actions(
 
 
 def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (question, title_of(findings, name))
-        for question, name in (
-            ("Which breaker, since when?", "breakers.affected"),
-            ("How many requests failed?", "breakers.failures"),
-            ("Was the service itself at fault?", "dependencies.exchange"),
-            ("And the database behind it?", "dependencies.pool"),
-            ("What was rolled out before?", "platform.rollouts"),
-            ("What was configured before?", "platform.config_changes"),
-            ("What did it cost?", "breakers.effects"),
-            (
-                "How often does it trip? Does a threshold need another value (internal/risk/circuit_breaker.go)?",
-                "breakers.frequency",
-            ),
-        )
+    questions = (
+        ("Which breaker, since when?", "breakers.affected"),
+        ("How many requests failed?", "breakers.failures"),
+        ("Was the service itself at fault?", "dependencies.exchange"),
+        ("And the database behind it?", "dependencies.pool"),
+        ("What was rolled out before?", "platform.rollouts"),
+        ("What was configured before?", "platform.config_changes"),
+        ("What did it cost?", "breakers.effects"),
+        (
+            "How often does it trip? Does a threshold need another value (internal/risk/circuit_breaker.go)?",
+            "breakers.frequency",
+        ),
     )
+    return checklist(findings, questions)

@@ -11,7 +11,7 @@ import pandas as pd
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.storage import archive, compression, growth, tables, wal, writers
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import checklist, figures_of, known, kubectl, psql, silence, unknown_reasons
 from runbook.steps.volumes import DAY, THRESHOLD, expansion, forecast, patch_body, usage
 from runbook.tables import amount, duration, moment
 
@@ -71,7 +71,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
         status,
         tuple(_reasons(findings)) + unknown_reasons(findings),
         tuple(_actions(findings, decision, why, alert, namespace)),
-        tuple((question, title_of(findings, name)) for question, name in _CHECKLIST),
+        checklist(findings, _CHECKLIST),
     )
 
 
@@ -141,11 +141,9 @@ def _choice(
 
 
 def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    for name in ("volumes.usage", "volumes.forecast", "storage.tables", "storage.growth", "disk.cause", "storage.writers", "storage.wal",
-                 "storage.compression", "storage.archive", "volumes.expansion"):  # fmt: skip
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}."
+    names = ("volumes.usage", "volumes.forecast", "storage.tables", "storage.growth", "disk.cause", "storage.writers", "storage.wal",
+             "storage.compression", "storage.archive", "volumes.expansion")  # fmt: skip
+    yield from (f"{found.title}." for found in known(findings, names))
 
 
 def _actions(

@@ -11,7 +11,17 @@ from typing import Any
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import Suspect, figures_of, kubectl, psql, silence, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import (
+    Suspect,
+    checklist,
+    figures_of,
+    known,
+    kubectl,
+    psql,
+    silence,
+    suspects,
+    unknown_reasons,
+)
 from runbook.tables import amount, moment
 
 THRESHOLD = 0.05
@@ -228,18 +238,14 @@ def _logged(findings: Mapping[str, Finding]) -> list[str]:
 def _facts(findings: Mapping[str, Finding], since: datetime | None) -> Iterator[str]:
     if since:
         yield f"The errors rose at {moment(since)}."
-    for name in (
+    names = (
         "error_rates.api",
         "error_rates.paths",
         "error_rates.components",
         "dependencies.database",
         "dependencies.exchange",
-    ):
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}."
-    for found in _risen_logs(findings):
-        yield f"{found.title}."
+    )
+    yield from (f"{found.title}." for found in (*known(findings, names), *_risen_logs(findings)))
 
 
 def _risen_logs(findings: Mapping[str, Finding]) -> list[Finding]:
@@ -300,6 +306,6 @@ def _checklist(findings: Mapping[str, Finding], affected: str) -> tuple[tuple[st
         ("What was configured before?", "platform.config_changes"),
     )
     return (
-        *((question, title_of(findings, name)) for question, name in questions),
+        *checklist(findings, questions),
         ("Was trading affected?", affected),
     )

@@ -8,7 +8,7 @@ from typing import Any
 from runbook.alert import Alert
 from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.agents import DEPLOYMENTS
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import checklist, figures_of, known, kubectl, psql, silence, unknown_reasons
 from runbook.tables import amount, counted
 
 
@@ -23,7 +23,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
         status,
         tuple(_reasons(findings)) + unknown_reasons(findings),
         tuple(_actions(now, why, cut, alert, namespace)),
-        tuple((question, title_of(findings, name)) for question, name in _CHECKLIST),
+        checklist(findings, _CHECKLIST),
     )
 
 
@@ -86,11 +86,9 @@ def _choice(
 
 
 def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    for name in ("exposure.current", "exposure.over_time", "exposure.limits", "exposure.cause", "openings.openers", "openings.approvals",
-                 "exposure.reduction", "platform.config_changes"):  # fmt: skip
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}."
+    names = ("exposure.current", "exposure.over_time", "exposure.limits", "exposure.cause", "openings.openers", "openings.approvals",
+             "exposure.reduction", "platform.config_changes")  # fmt: skip
+    yield from (f"{found.title}." for found in known(findings, names))
 
 
 def _actions(

@@ -11,7 +11,7 @@ from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps import slow_statements
 from runbook.steps.fleet import deployment_of
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import amount, moment
 
 
@@ -79,10 +79,9 @@ def _reasons(
     change: Mapping[str, Any],
     rolled: Mapping[str, Any],
 ) -> Iterator[str]:
-    for name in ("latency.agents", "bottleneck.cause", "latency.parts", "latency.throttling", "latency.slow_log"):
-        found = findings.get(name)
-        if found is not None and found.is_known:
-            yield f"{found.title}." + (f" {found.detail}" if name == "bottleneck.cause" else "")
+    names = ("latency.agents", "bottleneck.cause", "latency.parts", "latency.throttling", "latency.slow_log")
+    for found in known(findings, names):
+        yield f"{found.title}." + (f" {found.detail}" if found.id == "bottleneck.cause" else "")
     if seen.get("slow") and rolled.get("rolled_out"):
         yield f"Rolled out in the window: {rolled['rolled_out']}."
     if seen.get("slow") and change.get("count"):

@@ -23,7 +23,7 @@ from runbook.steps.usage import (
     top_pods,
     usage,
 )
-from runbook.steps.verdicts import figures_of, kubectl, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import checklist, figures_of, known, kubectl, silence, unknown_reasons
 from runbook.tables import amount, duration, moment
 
 __all__ = [
@@ -87,7 +87,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, namespace: str = "cryp
         status,
         tuple(_reasons(findings)) + unknown_reasons(findings),
         tuple(_actions(subject, shape, new, bool(heap_top), alert, namespace)),
-        tuple((question, title_of(findings, name)) for question, name in _CHECKLIST),
+        checklist(findings, _CHECKLIST),
     )
 
 
@@ -164,10 +164,10 @@ def _choice(
 
 
 def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    for name in ("usage.affected", "usage.history", "leaks.leak_or_burst", "leaks.heap_profile", "leaks.at_the_rise",
-                 "usage.throttling", "usage.oom_history", "resources.proposal"):  # fmt: skip
-        found = findings.get(name)
-        if found is not None and found.is_known and (found.status is not Status.OK or name == "usage.oom_history"):
+    names = ("usage.affected", "usage.history", "leaks.leak_or_burst", "leaks.heap_profile", "leaks.at_the_rise",
+             "usage.throttling", "usage.oom_history", "resources.proposal")  # fmt: skip
+    for found in known(findings, names):
+        if found.status is not Status.OK or found.id == "usage.oom_history":
             yield f"{found.title}."
 
 

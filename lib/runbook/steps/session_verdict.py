@@ -10,7 +10,7 @@ from runbook.outcome import Action, Finding, Status, Verdict
 from runbook.steps.causes import cause_of, repair
 from runbook.steps.fleet import MCP_SERVERS
 from runbook.steps.quotas import known_limits, raise_limit
-from runbook.steps.verdicts import figures_of, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.tables import moment
 
 
@@ -124,13 +124,8 @@ def _choice(kind: str, culprit: str, findings: Mapping[str, Finding]) -> tuple[s
 def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
     order = ("platform.pods.orchestrator", "sessions.orchestrator", "sessions.last_words", "causes.mcp_servers", "platform.pods.mcp-server", "sessions.paused",
              "agents.status", "sessions.flow", "platform.rollouts", "platform.config_changes")  # fmt: skip
-    for name in order:
-        found = findings.get(name)
-        if (
-            found is not None
-            and found.is_known
-            and (found.status is not Status.OK or name in ("sessions.flow", "sessions.paused"))
-        ):
+    for found in known(findings, order):
+        if found.status is not Status.OK or found.id in ("sessions.flow", "sessions.paused"):
             yield f"{found.title}."
     restart = figures_of(findings, "positions.restart_safety")
     if restart:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from runbook.alert import Alert, Window
 from runbook.outcome import Action, Finding, Status, Verdict
-from runbook.steps.verdicts import figures_of, kubectl, suspects, title_of, unknown_reasons
+from runbook.steps.verdicts import checklist, figures_of, kubectl, suspects, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
@@ -43,7 +43,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
         ("Is trading paused?", "sessions.paused"), ("Is a breaker open?", "breakers.states"), ("What fires?", "alerting.firing"),
     )  # fmt: skip
     return Verdict(decision, summary, status, tuple(reasons) + unknown_reasons(findings), tuple(actions),
-                   tuple((question, title_of(findings, name)) for question, name in questions))  # fmt: skip
+                   checklist(findings, questions))  # fmt: skip
 
 
 def _judged(

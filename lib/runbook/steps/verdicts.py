@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,16 @@ def figures_of(findings: Mapping[str, Finding], name: str) -> Mapping[str, Any]:
 def unknown_reasons(findings: Mapping[str, Finding]) -> tuple[str, ...]:
     """One reason for every finding without an answer."""
     return tuple(f"{one.title}. {one.detail}".strip() for one in findings.values() if not one.is_known)
+
+
+def known(findings: Mapping[str, Finding], names: Iterable[str]) -> Iterator[Finding]:
+    """Those of the findings called `names` that have an answer, in that order."""
+    return (findings[name] for name in names if name in findings and findings[name].is_known)
+
+
+def checklist(findings: Mapping[str, Finding], questions: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Each question with the title of the finding that answers it, by its name."""
+    return tuple((question, title_of(findings, name)) for question, name in questions)
 
 
 def title_of(findings: Mapping[str, Finding], name: str) -> str:
