@@ -8,6 +8,10 @@ from datetime import timedelta
 from runbook.history.database import Connection, row, rows
 from runbook.history.events import note
 
+# Of a storm i: none of the alerts that it covers fires in an incident that is open.
+_IS_SILENT = """NOT EXISTS (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
+                    WHERE a.storm_id = i.id AND a.resolved_at IS NULL AND c.closed_at IS NULL)"""
+
 
 def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, ...]:
     """Close those of `incidents` in which nothing fires any more, and their storms -> the ids closed now."""
@@ -79,12 +83,10 @@ def _close_storm(connection: Connection, storm: int) -> list[int]:
     """Close a storm with its last alert. Its waiting run goes on: it is the report of all of them."""
     found = row(
         connection,
-        """
+        f"""
         SELECT now() - starts_at AS lasted FROM runbook.incidents i
-        WHERE id = %(id)s AND closed_at IS NULL AND NOT EXISTS
-            (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
-             WHERE a.storm_id = i.id AND a.resolved_at IS NULL AND c.closed_at IS NULL)
-        """,
+        WHERE id = %(id)s AND closed_at IS NULL AND {_IS_SILENT}
+        """,  # noqa: S608 - a constant
         {"id": storm},
     )
     if not found:
@@ -92,6 +94,20 @@ def _close_storm(connection: Connection, storm: int) -> list[int]:
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = 'resolved' WHERE id = %s", [storm])
     note(connection, storm, "resolved", f"after {lasted(found['lasted'])}")
     return [storm]
+
+
+def close_silent_storms(connection: Connection) -> list[int]:
+    """Close storms of whose alerts none fires any more -> their ids. Two last ones, ending at once, each saw the other."""
+    closed = rows(
+        connection,
+        f"""
+        UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
+        WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
+          AND {_IS_SILENT}
+        RETURNING i.id
+        """,  # noqa: S608 - a constant
+    )
+    return [storm["id"] for storm in closed]
 
 
 def lasted(span: timedelta) -> str:

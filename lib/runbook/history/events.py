@@ -7,12 +7,16 @@ from runbook.history.database import Connection, storable
 TEXT_MAX = 1_000
 
 
-def note(connection: Connection, incident: int, kind: str, text: str = "", run: int | None = None) -> None:
-    """Add a line to the incident's timeline, dated now."""
-    connection.execute(
-        "INSERT INTO runbook.events (incident_id, run, at, kind, text) VALUES (%s, %s, clock_timestamp(), %s, %s)",
+def note(connection: Connection, incident: int, kind: str, text: str = "", run: int | None = None) -> int:
+    """Add a line to the incident's timeline, dated now -> its id."""
+    made = connection.execute(
+        "INSERT INTO runbook.events (incident_id, run, at, kind, text) VALUES (%s, %s, clock_timestamp(), %s, %s)"
+        " RETURNING id",
         [incident, run, kind, storable(text[:TEXT_MAX])],
-    )
+    ).fetchone()
+    if made is None:
+        raise AssertionError("the event was not made")
+    return int(made["id"])
 
 
 def count(connection: Connection, metric: str, *labels: str, by: float = 1) -> None:

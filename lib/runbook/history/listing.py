@@ -37,7 +37,7 @@ _HEADLINE = """
     SELECT l.* FROM (
         SELECT DISTINCT ON (r.procedure) r.*, r.state IN ('complete', 'degraded', 'failed', 'timed_out') AS is_reported
         FROM runbook.runs r WHERE r.incident_id = i.id {only}
-        ORDER BY r.procedure, r.state IN ('complete', 'degraded', 'failed', 'timed_out') DESC, r.id DESC) l
+        ORDER BY r.procedure, is_reported DESC, r.id DESC) l
     ORDER BY l.is_reported DESC,
              EXISTS (SELECT 1 FROM runbook.alerts a WHERE (a.incident_id = i.id OR a.storm_id = i.id)
                      AND a.procedure = l.procedure AND a.resolved_at IS NULL) DESC,

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from runbook.history.database import Connection, row, rows
+from runbook.history.database import Connection, row
 from runbook.history.events import count, note
 
 
@@ -144,18 +144,3 @@ def settle(connection: Connection, incident: int) -> int | None:
         {"id": incident},
     )
     return found["parent_id"] if found else None
-
-
-def close_empty(connection: Connection) -> list[int]:
-    """Close storms of whose alerts none fires any more -> their ids. Two last ones, ending at once, each saw the other."""
-    closed = rows(
-        connection,
-        """
-        UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
-        WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
-          AND NOT EXISTS (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
-                          WHERE a.storm_id = i.id AND a.resolved_at IS NULL AND c.closed_at IS NULL)
-        RETURNING i.id
-        """,
-    )
-    return [storm["id"] for storm in closed]

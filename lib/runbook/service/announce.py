@@ -47,11 +47,9 @@ def escalated(connection: Connection, context: Context, incident: int, level: in
     _tell(connection, context, incident, "escalation", f"{incident}:escalation:{level}", text=str(level))
 
 
-def dead_man(connection: Connection, context: Context, incident: int, procedure: str) -> None:
-    """A critical alert of the procedure has no report after the time it should have; said anew each time it is so."""
-    found = row(connection, "SELECT max(id) AS said FROM runbook.events WHERE incident_id = %(id)s", {"id": incident})
-    said = found["said"] if found else ""
-    _tell(connection, context, incident, "dead_man", f"{incident}:dead_man:{said}", text=procedure)
+def dead_man(connection: Connection, context: Context, incident: int, procedure: str, event: int) -> None:
+    """A critical alert of the procedure has no report after the time it should have; said once an `event` of it."""
+    _tell(connection, context, incident, "dead_man", f"{incident}:dead_man:{event}", text=procedure)
 
 
 def _tell(

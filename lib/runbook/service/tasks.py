@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from runbook.errors import StorageError
-from runbook.history import Connection, retention, runs, storms
+from runbook.history import Connection, closing, retention, runs, storms
 from runbook.history.database import row, rows
 from runbook.history.events import note
 from runbook.history.intake import Queued
@@ -153,8 +153,8 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
     for item in silent:
         procedure = item["procedure"]
         seconds = context.settings.runbook_dead_man_seconds
-        note(connection, incident, "dead_man", f"{procedure}: no report after {seconds:g} s")
-        announce.dead_man(connection, context, incident, procedure)
+        event = note(connection, incident, "dead_man", f"{procedure}: no report after {seconds:g} s")
+        announce.dead_man(connection, context, incident, procedure, event)
     return bool(silent)
 
 
@@ -203,7 +203,7 @@ def sweep(connection: Connection, context: Context, seconds: float) -> int:
             context,
             Queued(waiting["id"], waiting["incident_id"], waiting["procedure"], waiting["severity"]),
         )
-    for storm in storms.close_empty(connection):
+    for storm in closing.close_silent_storms(connection):
         announce.resolved(connection, context, storm)
     return len(lost)
 
