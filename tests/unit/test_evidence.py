@@ -420,3 +420,4 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
     with pytest.raises(NotRecorded, match="Not in the recorded"):
         recording.find("database", "SELECT 2", {})
     assert not list((tmp_path / "evidence").glob(".*"))
+    assert [path.name for path in sorted((tmp_path / "evidence").iterdir())] == ["e01-database.json", "manifest.json"]

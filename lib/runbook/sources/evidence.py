@@ -331,9 +331,8 @@ class Evidence:
             entry |= {"reason": answer.reason, "error": type(error).__name__}
         else:
             entry["file"] = name
-            (folder / name).write_text(
-                json.dumps(encode(answer.data), separators=(",", ":")), encoding="utf-8", errors="replace"
-            )
+            with _whole(folder / name) as path:
+                path.write_text(json.dumps(encode(answer.data), separators=(",", ":")), encoding="ascii")
         text = json.dumps(entry)
         with self._lock:  # the manifest names a file only once it is whole
             if not self._end:
@@ -352,15 +351,9 @@ class Evidence:
     def _save(self, folder: Path) -> None:
         head = json.dumps({"format": FORMAT, "context": self.redact(_jsonable(self.context))})
         manifest = (f'{head[:-1]}, "answers": [' + ",".join(f"\n{entry}" for entry in self._manifest)).encode()
-        path = folder / "manifest.json"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with _whole(folder / f".manifest.json.{os.getpid()}") as temporary:
             temporary.write_bytes(manifest + _LIST_END)
-            temporary.replace(path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+            temporary.replace(folder / "manifest.json")
         self._end = len(manifest)
 
 
@@ -420,6 +413,17 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """`path`, to write a file to that is not left there in part where the disk is full."""
+    try:
+        yield path
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _append(path: Path, end: int, text: str) -> int:
