@@ -227,7 +227,7 @@ class Runbook:
             try:
                 frame = ask().frame
                 cut = " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
-                title = f"{kind}: {len(frame):,} {'row' if len(frame) == 1 else 'rows'}{cut}"
+                title = f"{kind}: {tables.counted(len(frame), 'row')}{cut}"
                 found = Finding("digging", Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
             except SourceError as error:
                 found = Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))

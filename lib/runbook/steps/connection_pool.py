@@ -28,7 +28,7 @@ def judged(frame: pd.DataFrame, window: Window) -> Finding:
     size = _pool_size(frame, active.now, idle.now)
     exhausted = math.isfinite(idle.now) and idle.now < 0.5 and active.now >= 1
     inverted = part(frame, "idle").assign(value=lambda rows: -rows["value"])
-    since = rise(inverted.dropna(subset=["value"]).reset_index(drop=True), -0.5) if exhausted else None
+    since = rise(inverted, -0.5) if exhausted else None
     queries, disk = level(part(frame, "p95"), window), last(frame, "disk")
     full = disk >= 0.8
     return Finding(

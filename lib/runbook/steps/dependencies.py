@@ -21,7 +21,7 @@ from runbook.steps import connection_pool, exchange_health, trading_flow
 from runbook.steps.levels import by_label, level, or_zero, part
 from runbook.steps.system_verdict import decide
 from runbook.steps.values import number
-from runbook.tables import amount, duration, moment
+from runbook.tables import amount, counted, duration, moment
 
 __all__ = [
     "coingecko",
@@ -186,7 +186,7 @@ def llm_cost(database: Database, window: Window) -> Finding:
     return Finding(
         "dependencies.llm_cost",
         Status.WARNING if dear else Status.OK,
-        f"{count:,} LLM {'decision' if count == 1 else 'decisions'} cost {amount(cost, 'USD')} in {duration(window.seconds)}; {amount(earlier, 'USD')} in the span before",
+        f"{counted(count, 'LLM decision')} cost {amount(cost, 'USD')} in {duration(window.seconds)}; {amount(earlier, 'USD')} in the span before",
         "",
         {"cost_usd": cost, "cost_usd_before": earlier, "decisions": count},
         (Table("LLM decisions by model", frame, {"decisions": "", "cost_usd": "USD", "mean_latency_ms": "ms", "tokens": "", "decisions_before": "",

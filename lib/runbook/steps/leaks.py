@@ -12,7 +12,7 @@ from runbook.sources.cluster import Cluster
 from runbook.steps import heap, trend
 from runbook.steps.log_patterns import patterns
 from runbook.steps.usage import shown
-from runbook.tables import amount, duration, moment
+from runbook.tables import amount, counted, duration, moment
 
 _PROVEN_SECONDS = 90 * 60
 _NO_GO = ("postgres", "redis", "grafana")
@@ -119,7 +119,7 @@ def at_the_rise(shape: Finding, subject: Finding, cluster: Cluster, window: Wind
         "leaks.at_the_rise",
         Status.WARNING,
         f"With the rise at {onset:%H:%M} UTC began “{str(first['pattern'])[:90]}” ({first['lines']}×, first {first['first']:%H:%M})",
-        f"{len(near)} {'pattern' if len(near) == 1 else 'patterns'} of {app}'s log first appear around then. In time is not yet because of.",
+        f"{counted(len(near), 'pattern')} of {app}'s log first appear around then. In time is not yet because of.",
         {"pattern": str(first["pattern"])[:160], "first": first["first"], "lines": int(first["lines"])},
         (
             Table(
