@@ -12,10 +12,12 @@ import pytest
 
 from runbook import session
 from runbook.ahead import THREADS_MAX
+from runbook.plan import Check
 from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed
-from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Finding, Status, Verdict
+from runbook.legacy import Finding
+from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Status, Verdict
 from runbook.session import Runbook
 from runbook.settings import Settings
 from runbook.sources.database import Database
