@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from runbook import settings as settings_module
-from runbook.demo.platform import Platform
+from cryptofunk_demo.platform import Platform
 from runbook.parameters import Folders
 from runbook.runner import Request, RunStatus, run
 from tests.notebooks.conftest import FOLDERS, ROOT

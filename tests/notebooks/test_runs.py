@@ -14,8 +14,8 @@ import pytest
 
 from runbook import settings as settings_module
 from runbook.alert import alert_from_json
-from runbook.demo import worlds
-from runbook.demo.platform import Platform
+from cryptofunk_demo import worlds
+from cryptofunk_demo.platform import Platform
 from runbook.outcome import OUTCOME_MIME
 from runbook.runner import Request, RunStatus, run
 from runbook.settings import Settings

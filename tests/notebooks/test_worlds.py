@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runbook.demo import incidents, worlds
-from runbook.demo.platform import Platform
+from cryptofunk_demo import incidents, worlds
+from cryptofunk_demo.platform import Platform
 from tests.notebooks.conftest import NOTEBOOKS, Investigation, alert_of, incidents_of
 from tests.notebooks.inspection import inspect, password_of
 

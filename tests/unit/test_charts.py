@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runbook.alert import Window
 from runbook.charts import Chart, Line, Threshold, bars, heatmap, states, timeline
 from runbook.charts.figure import extremes
-from runbook.demo.worlds import NASTY
+from tests.worlds import NASTY
 from tests.notebooks.inspection import inspect_svg
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)

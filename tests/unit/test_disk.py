@@ -14,7 +14,7 @@ import pytest
 
 from runbook import charts
 from runbook.alert import Alert, Window
-from runbook.demo import incidents_resources, objects, patches
+from cryptofunk_demo import incidents_resources, objects, patches
 from runbook.outcome import Finding, Status
 from runbook.steps import disk, storage, trend, volumes
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook.demo.worlds import NASTY
+from tests.worlds import NASTY
 from runbook.outcome import Action, Finding, Status, Table, Verdict
 from runbook.sources.evidence import Answer
 from runbook.tables import actions, amount, checklist, duration, finding, moment, percent, render, status, verdict

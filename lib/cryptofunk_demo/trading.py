@@ -16,10 +16,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from runbook.demo.agents import USUAL
-from runbook.demo.incident import FOREVER, Behaviour, Incident, Limits
-from runbook.demo.market import NAMES, SYMBOLS, Market
-from runbook.demo.moment import AS_OF, FIRST, MOMENT, SESSION_START, identity, minute, opened
+from cryptofunk_demo.agents import USUAL
+from cryptofunk_demo.incident import FOREVER, Behaviour, Incident, Limits
+from cryptofunk_demo.market import NAMES, SYMBOLS, Market
+from cryptofunk_demo.moment import AS_OF, FIRST, MOMENT, SESSION_START, identity, minute, opened
 from runbook.errors import DemoError
 
 COMMISSION = 0.001

@@ -16,8 +16,8 @@ import psycopg
 from psycopg import sql
 
 from runbook import embedded
-from runbook.demo import records
-from runbook.demo.simulation import Simulation, version
+from cryptofunk_demo import records
+from cryptofunk_demo.simulation import Simulation, version
 from runbook.embedded import Server
 from runbook.errors import DemoError, EmbeddedError
 
@@ -76,7 +76,7 @@ def _build(
     if schema == "documented":
         rows = records.documented(rows, simulation.market)
     with psycopg.connect(server.url(draft)) as fresh:
-        fresh.execute((resources.files("runbook.demo") / "schema" / f"{schema}.sql").read_bytes())
+        fresh.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
         for table in rows:
             _load(fresh, table)
         for statement in simulation.incident.statements:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook.demo.incident import AlertSpec, Audit, Event, Incident, LogLine, Override, PodState, Rollout
+from cryptofunk_demo.incident import AlertSpec, Audit, Event, Incident, LogLine, Override, PodState, Rollout
 
 _STATE = "circuit_breaker_state"
 _REQUESTS = "circuit_breaker_requests_total"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runbook.demo.agents import AGENTS
-from runbook.demo.incident import (
+from cryptofunk_demo.agents import AGENTS
+from cryptofunk_demo.incident import (
     AgentState,
     AlertSpec,
     Audit,
@@ -15,7 +15,7 @@ from runbook.demo.incident import (
     PodState,
     Rollout,
 )
-from runbook.demo.workloads import BY_NAME, MEBI
+from cryptofunk_demo.workloads import BY_NAME, MEBI
 
 
 def _alert(

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 from runbook.alert import fingerprint
-from runbook.demo.incident import AlertSpec
-from runbook.demo.moment import AS_OF, MOMENT
-from runbook.demo.simulation import Simulation
+from cryptofunk_demo.incident import AlertSpec
+from cryptofunk_demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.simulation import Simulation
 
 # Where the platform's own Prometheus would be; only its expression is read from it.
 _GENERATOR = "http://prometheus-service:9090/graph?g0.expr="

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from runbook.demo.market import NAMES, Floats, Market
-from runbook.demo.moment import AS_OF, FIRST, minute
-from runbook.demo.trading import Session
+from cryptofunk_demo.market import NAMES, Floats, Market
+from cryptofunk_demo.moment import AS_OF, FIRST, minute
+from cryptofunk_demo.trading import Session
 
 STEP = timedelta(seconds=30)
 EARLIER_STEP = timedelta(minutes=5)

@@ -1,6 +1,6 @@
 """Records what Prometheus and Alertmanager answer about each incident, for machines that have neither.
 
-    python -m runbook.demo.recording [INCIDENT …]
+    python -m tests.recording [INCIDENT …]
 
 Runs each incident's procedure against the real servers and keeps their answers under recorded/,
 which `Platform` replays where they are not installed. To be run again when a question changes: a
@@ -17,8 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runbook.demo import incidents, prometheus
-from runbook.demo.platform import Platform
+from cryptofunk_demo import incidents, prometheus
+from cryptofunk_demo.platform import Platform
 from runbook.errors import DemoError
 
 SOURCES = ("metrics", "alertmanager")

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
 
-from runbook.demo import metrics
-from runbook.demo.processes import Serving, serve
-from runbook.demo.rules import rules_file
-from runbook.demo.series import Series, openmetrics
-from runbook.demo.simulation import Simulation, version
+from cryptofunk_demo import metrics
+from cryptofunk_demo.processes import Serving, serve
+from cryptofunk_demo.rules import rules_file
+from cryptofunk_demo.series import Series, openmetrics
+from cryptofunk_demo.simulation import Simulation, version
 from runbook.errors import DemoError
 
 _BACKFILL_SECONDS = 120
@@ -34,7 +34,7 @@ def recorded(incident: str) -> Path | None:
 
 def recorded_folder(incident: str) -> Path:
     """Where the incident's recorded evidence belongs, whether or not it is there."""
-    return Path(str(resources.files("runbook.demo") / "recorded" / incident))
+    return Path(str(resources.files("cryptofunk_demo") / "recorded" / incident))
 
 
 def blocks(folder: Path, incident: str, seed: int, simulate: Callable[[], Simulation]) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runbook.demo import incidents_agents, incidents_platform, incidents_resources
-from runbook.demo.incident import (
+from cryptofunk_demo import incidents_agents, incidents_platform, incidents_resources
+from cryptofunk_demo.incident import (
     FOREVER,
     AlertSpec,
     Audit,
@@ -14,7 +14,7 @@ from runbook.demo.incident import (
     Override,
     PodState,
 )
-from runbook.demo.market import Shock
+from cryptofunk_demo.market import Shock
 from runbook.errors import DemoError
 
 DRAWDOWN_EXPRESSION = "cryptofunk_current_drawdown > cryptofunk_max_drawdown_threshold"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook.demo.incident import (
+from cryptofunk_demo.incident import (
     AlertSpec,
     Allocation,
     Audit,
@@ -13,7 +13,7 @@ from runbook.demo.incident import (
     LogLine,
     Override,
 )
-from runbook.demo.workloads import BY_NAME, MEBI
+from cryptofunk_demo.workloads import BY_NAME, MEBI
 
 _WORKING_SET = "container_memory_working_set_bytes"
 _CPU = "container_cpu_usage_seconds_total"

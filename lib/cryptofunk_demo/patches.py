@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from runbook.demo.refusals import Refusal, invalid
+from cryptofunk_demo.refusals import Refusal, invalid
 
 Object = dict[str, Any]
 STRATEGIC = "application/strategic-merge-patch+json"

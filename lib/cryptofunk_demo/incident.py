@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runbook.demo.market import Shock
+from cryptofunk_demo.market import Shock
 
 FOREVER = 1_000_000
 

@@ -18,11 +18,11 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from runbook.demo.logs import Line, zerolog_console, zerolog_json
-from runbook.demo.moment import AS_OF, MOMENT
-from runbook.demo.platform import Platform
-from runbook.demo.processes import free_port
-from runbook.demo.series import Series
+from cryptofunk_demo.logs import Line, zerolog_console, zerolog_json
+from cryptofunk_demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.platform import Platform
+from cryptofunk_demo.processes import free_port
+from cryptofunk_demo.series import Series
 
 TABLES = (
     "candlesticks, trading_sessions, positions, orders, trades, agent_signals, agent_status, llm_decisions, "

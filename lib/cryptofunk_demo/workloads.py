@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runbook.demo.agents import AGENTS
-from runbook.demo.moment import identity
+from cryptofunk_demo.agents import AGENTS
+from cryptofunk_demo.moment import identity
 
 MEBI = 1024 * 1024
 

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from runbook.demo.agents import AGENTS, BY_NAME, Agent
-from runbook.demo.incident import AgentState, Incident
-from runbook.demo.market import NAMES, Market
-from runbook.demo.moment import AS_OF, MOMENT, identity, minute
-from runbook.demo.trading import Position, Session
+from cryptofunk_demo.agents import AGENTS, BY_NAME, Agent
+from cryptofunk_demo.incident import AgentState, Incident
+from cryptofunk_demo.market import NAMES, Market
+from cryptofunk_demo.moment import AS_OF, MOMENT, identity, minute
+from cryptofunk_demo.trading import Position, Session
 
 Row = tuple[object, ...]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from runbook.demo import heap
-from runbook.demo.cluster import Proxy
-from runbook.demo.simulation import Simulation
-from runbook.demo.workloads import WORKLOADS, Workload
+from cryptofunk_demo import heap
+from cryptofunk_demo.cluster import Proxy
+from cryptofunk_demo.simulation import Simulation
+from cryptofunk_demo.workloads import WORKLOADS, Workload
 
 _PATHS = {
     "orchestrator": ("/health", "/liveness", "/readiness"),

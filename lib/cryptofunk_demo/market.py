@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from runbook.demo.moment import AS_OF, MINUTES, MOMENT, minute, opened
+from cryptofunk_demo.moment import AS_OF, MINUTES, MOMENT, minute, opened
 
 EXCHANGE = "binance"
 HOURS_IN_MINUTES = 48

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from runbook.demo import logs as log_lines
-from runbook.demo import patches, podlogs, selectors
-from runbook.demo.moment import AS_OF
-from runbook.demo.refusals import Refusal, forbidden, no_such_resource, not_found
+from cryptofunk_demo import logs as log_lines
+from cryptofunk_demo import patches, podlogs, selectors
+from cryptofunk_demo.moment import AS_OF
+from cryptofunk_demo.refusals import Refusal, forbidden, no_such_resource, not_found
 
 Object = dict[str, Any]
 Proxy = Callable[[str, dict[str, str]], tuple[int, str, bytes]]

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from runbook.demo.logs import Line
-from runbook.demo.refusals import Refusal, invalid, not_found
+from cryptofunk_demo.logs import Line
+from cryptofunk_demo.refusals import Refusal, invalid, not_found
 
 if TYPE_CHECKING:
-    from runbook.demo.cluster import Request, State
+    from cryptofunk_demo.cluster import Request, State
 
 Object = dict[str, Any]
 

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from runbook.demo.incident import LogLine, PodState
-from runbook.demo.market import NAMES
-from runbook.demo.moment import AS_OF, MOMENT
-from runbook.demo.simulation import Simulation
-from runbook.demo.workloads import WORKLOADS, Workload
+from cryptofunk_demo.incident import LogLine, PodState
+from cryptofunk_demo.market import NAMES
+from cryptofunk_demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.simulation import Simulation
+from cryptofunk_demo.workloads import WORKLOADS, Workload
 
 HOURS = 7
 _CODES = {"trace": "TRC", "debug": "DBG", "info": "INF", "warn": "WRN", "error": "ERR", "fatal": "FTL", "panic": "PNC"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runbook.demo.incident import Behaviour
+from cryptofunk_demo.incident import Behaviour
 
 
 @dataclass(frozen=True, slots=True)

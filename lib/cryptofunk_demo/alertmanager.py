@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from runbook.demo import alerts
-from runbook.demo.processes import Serving, serve
-from runbook.demo.simulation import Simulation
+from cryptofunk_demo import alerts
+from cryptofunk_demo.processes import Serving, serve
+from cryptofunk_demo.simulation import Simulation
 from runbook.errors import DemoError
 
 # Alertmanager's own clock is today's: an alert of January fires as long as its end lies ahead.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from runbook.demo.cluster import Proxy
-from runbook.demo.incident import Allocation, Incident
-from runbook.demo.workloads import MEBI, Workload
+from cryptofunk_demo.cluster import Proxy
+from cryptofunk_demo.incident import Allocation, Incident
+from cryptofunk_demo.workloads import MEBI, Workload
 
 _RATE = 512 * 1024
 """runtime.MemProfileRate: one sample for so many allocated bytes, on average."""

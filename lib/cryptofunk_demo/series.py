@@ -9,9 +9,9 @@ from math import inf
 
 import numpy as np
 
-from runbook.demo.incident import Override
-from runbook.demo.market import Floats
-from runbook.demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.incident import Override
+from cryptofunk_demo.market import Floats
+from cryptofunk_demo.moment import AS_OF, MOMENT
 
 MINUTE = 60.0
 

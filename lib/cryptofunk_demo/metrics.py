@@ -9,15 +9,15 @@ from itertools import chain
 
 import numpy as np
 
-from runbook.demo.agents import AGENTS
-from runbook.demo.decisions import halted_at
-from runbook.demo.market import NAMES, Floats
-from runbook.demo.moment import AS_OF, MOMENT
-from runbook.demo.patches import quantity
-from runbook.demo.rules import EARLIER_FIRINGS
-from runbook.demo.series import COARSE, FINE, Recorder, Series, spans
-from runbook.demo.simulation import Simulation
-from runbook.demo.workloads import MEBI, WORKLOADS, Workload
+from cryptofunk_demo.agents import AGENTS
+from cryptofunk_demo.decisions import halted_at
+from cryptofunk_demo.market import NAMES, Floats
+from cryptofunk_demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.patches import quantity
+from cryptofunk_demo.rules import EARLIER_FIRINGS
+from cryptofunk_demo.series import COARSE, FINE, Recorder, Series, spans
+from cryptofunk_demo.simulation import Simulation
+from cryptofunk_demo.workloads import MEBI, WORKLOADS, Workload
 
 NAMESPACE = {"namespace": "cryptofunk"}
 _POOL_SIZE = 10

@@ -22,14 +22,14 @@ from typing import Any
 import psutil
 
 from runbook import embedded, settings
-from runbook.demo import alertmanager as alerting
-from runbook.demo import alerts, database, health, incidents, logs, metrics, objects, prometheus
-from runbook.demo.cluster import Cluster, State
-from runbook.demo.moment import AS_OF, MOMENT, SEED
-from runbook.demo.processes import Serving
-from runbook.demo.series import Series
-from runbook.demo.simulation import Simulation, simulate
-from runbook.demo.workloads import WORKLOADS
+from cryptofunk_demo import alertmanager as alerting
+from cryptofunk_demo import alerts, database, health, incidents, logs, metrics, objects, prometheus
+from cryptofunk_demo.cluster import Cluster, State
+from cryptofunk_demo.moment import AS_OF, MOMENT, SEED
+from cryptofunk_demo.processes import Serving
+from cryptofunk_demo.series import Series
+from cryptofunk_demo.simulation import Simulation, simulate
+from cryptofunk_demo.workloads import WORKLOADS
 
 NAMESPACE = "cryptofunk"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from runbook.demo.incident import Incident, PodState, Rollout
-from runbook.demo.moment import AS_OF, MOMENT, SESSION_START, identity
-from runbook.demo.workloads import BY_NAME, MEBI, WORKLOADS, Workload
+from cryptofunk_demo.incident import Incident, PodState, Rollout
+from cryptofunk_demo.moment import AS_OF, MOMENT, SESSION_START, identity
+from cryptofunk_demo.workloads import BY_NAME, MEBI, WORKLOADS, Workload
 
 NAMESPACE = "cryptofunk"
 PART_OF = "cryptofunk-trading-system"

@@ -9,13 +9,13 @@ from importlib import resources
 
 import numpy as np
 
-from runbook.demo import accounts, market, trading
-from runbook.demo.accounts import Account
-from runbook.demo.decisions import halted_at
-from runbook.demo.incident import Incident
-from runbook.demo.market import Market
-from runbook.demo.moment import MOMENT
-from runbook.demo.trading import Session
+from cryptofunk_demo import accounts, market, trading
+from cryptofunk_demo.accounts import Account
+from cryptofunk_demo.decisions import halted_at
+from cryptofunk_demo.incident import Incident
+from cryptofunk_demo.market import Market
+from cryptofunk_demo.moment import MOMENT
+from cryptofunk_demo.trading import Session
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def simulate(incident: Incident, seed: int) -> Simulation:
 def version() -> str:
     """A digest of the simulation's code: what was cached by another version is not used."""
     digest = hashlib.sha256(np.__version__.encode())
-    for folder in (resources.files("runbook.demo"), resources.files("runbook.demo") / "schema"):
+    for folder in (resources.files("cryptofunk_demo"), resources.files("cryptofunk_demo") / "schema"):
         for file in sorted(folder.iterdir(), key=lambda f: f.name):
             if file.name.endswith((".py", ".sql")):
                 digest.update(file.name.encode() + file.read_bytes())

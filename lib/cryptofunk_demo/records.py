@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import numpy as np
 
-from runbook.demo import decisions
-from runbook.demo.accounts import Account
-from runbook.demo.incident import Incident
-from runbook.demo.market import EXCHANGE, NAMES, Market, candlesticks
-from runbook.demo.moment import AS_OF, MOMENT, identity
-from runbook.demo.trading import Position, Session
+from cryptofunk_demo import decisions
+from cryptofunk_demo.accounts import Account
+from cryptofunk_demo.incident import Incident
+from cryptofunk_demo.market import EXCHANGE, NAMES, Market, candlesticks
+from cryptofunk_demo.moment import AS_OF, MOMENT, identity
+from cryptofunk_demo.trading import Position, Session
 
 Row = tuple[object, ...]
 

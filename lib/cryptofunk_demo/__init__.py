@@ -1,0 +1,8 @@
+"""The simulated platform: market, trading, metrics, cluster and logs of one incident, all from one seed.
+
+Start it with `cryptofunk_demo.platform.Platform`; choose an incident from `cryptofunk_demo.incidents`.
+"""
+
+from cryptofunk_demo.moment import AS_OF, MOMENT, SEED
+
+__all__ = ["AS_OF", "MOMENT", "SEED"]
