@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from runbook.alert import fingerprint
 from cryptofunk_demo.incident import AlertSpec
 from cryptofunk_demo.moment import AS_OF, MOMENT
 from cryptofunk_demo.simulation import Simulation
+from runbook.alert import fingerprint
 
 # Where the platform's own Prometheus would be; only its expression is read from it.
 _GENERATOR = "http://prometheus-service:9090/graph?g0.expr="

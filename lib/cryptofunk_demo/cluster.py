@@ -12,22 +12,16 @@ import copy
 import json
 import secrets
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cryptofunk_demo import logs as log_lines
 from cryptofunk_demo import patches, podlogs, selectors
-from cryptofunk_demo.moment import AS_OF
 from cryptofunk_demo.refusals import Refusal, forbidden, no_such_resource, not_found
+from cryptofunk_demo.state import Answer, Object, Request, State
 
-Object = dict[str, Any]
-Proxy = Callable[[str, dict[str, str]], tuple[int, str, bytes]]
 VERSION = {"major": "1", "minor": "31", "gitVersion": "v1.31.4", "platform": "linux/amd64", "goVersion": "go1.22.9",
            "gitCommit": "a78aa47129b8539636eb86a9d00e31b2720fe06b", "gitTreeState": "clean",
            "buildDate": "2024-12-10T23:14:47Z", "compiler": "gc"}  # fmt: skip
@@ -39,20 +33,6 @@ KINDS = {
 }  # fmt: skip
 _VERSIONS = {"": "v1", "apps": "v1", "metrics.k8s.io": "v1beta1"}
 _CHANGEABLE = ("deployments", "persistentvolumeclaims")
-
-
-@dataclass
-class State:
-    """What the double serves; tests change it under `lock`. `denied` holds (verb, resource), "*" meaning any."""
-
-    objects: dict[str, list[Object]]
-    logs: dict[str, list[log_lines.Line]] = field(default_factory=dict)
-    previous: dict[str, list[log_lines.Line]] = field(default_factory=dict)
-    proxies: dict[tuple[str, str, str], Proxy] = field(default_factory=dict)
-    denied: set[tuple[str, str]] = field(default_factory=set)
-    now: datetime = AS_OF
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    requests: list[str] = field(default_factory=list)
 
 
 class Cluster:
@@ -148,19 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(401, "Unauthorized")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, its path decoded."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: bytes
-    content_type: str
-
-
-def respond(state: State, request: Request) -> tuple[int, str, bytes]:
-    """The answer as (code, content type, body). Raises Refusal."""
+def respond(state: State, request: Request) -> Answer:
+    """The answer of the API server. Raises Refusal."""
     if request.path in ("/healthz", "/livez", "/readyz"):
         return 200, "text/plain", b"ok"
     if request.path.rstrip("/") == "/version":
@@ -281,5 +250,5 @@ def _change(state: State, item: Object, request: Request) -> Object:
     return after
 
 
-def _json(value: Any, code: int = 200) -> tuple[int, str, bytes]:
+def _json(value: Any, code: int = 200) -> Answer:
     return code, "application/json", json.dumps(value).encode()

@@ -15,9 +15,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from runbook import embedded
 from cryptofunk_demo import records
 from cryptofunk_demo.simulation import Simulation, version
+from runbook import embedded
 from runbook.embedded import Server
 from runbook.errors import DemoError, EmbeddedError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from cryptofunk_demo import heap
-from cryptofunk_demo.cluster import Proxy
 from cryptofunk_demo.simulation import Simulation
+from cryptofunk_demo.state import Answer, Proxy
 from cryptofunk_demo.workloads import WORKLOADS, Workload
 
 _PATHS = {
@@ -35,7 +35,7 @@ def proxies(simulation: Simulation) -> dict[tuple[str, str, str], Proxy]:
 
 
 def _health(workload: Workload, simulation: Simulation) -> Proxy:
-    def answer(path: str, query: dict[str, str]) -> tuple[int, str, bytes]:
+    def answer(path: str, query: dict[str, str]) -> Answer:
         body: dict[str, object] = {"status": "healthy", "service": workload.name}
         if workload.name == "orchestrator":
             body["paused"] = simulation.is_halted
@@ -45,7 +45,7 @@ def _health(workload: Workload, simulation: Simulation) -> Proxy:
 
 
 def _metrics(workload: Workload) -> Proxy:
-    def answer(path: str, query: dict[str, str]) -> tuple[int, str, bytes]:
+    def answer(path: str, query: dict[str, str]) -> Answer:
         text = f"process_resident_memory_bytes {workload.memory_used * 1024 * 1024}\ngo_goroutines 41\n"
         return 200, "text/plain; version=0.0.4", text.encode()
 

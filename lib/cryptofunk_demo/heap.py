@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cryptofunk_demo.cluster import Proxy
 from cryptofunk_demo.incident import Allocation, Incident
+from cryptofunk_demo.state import Answer, Proxy
 from cryptofunk_demo.workloads import MEBI, Workload
 
 _RATE = 512 * 1024
@@ -25,7 +25,7 @@ _USUAL = (
 def proxy(workload: Workload, incident: Incident) -> Proxy:
     """What the pod's port 6060 answers at /debug/pprof/heap: text with debug=1, else the binary form's beginning."""
 
-    def answer(path: str, query: dict[str, str]) -> tuple[int, str, bytes]:
+    def answer(path: str, query: dict[str, str]) -> Answer:
         if query.get("debug") != "1":
             return 200, "application/octet-stream", b"\x1f\x8b\x08\x00"
         return 200, "text/plain; charset=utf-8", profile(workload, incident).encode()

@@ -21,15 +21,16 @@ from typing import Any
 
 import psutil
 
-from runbook import embedded, settings
 from cryptofunk_demo import alertmanager as alerting
 from cryptofunk_demo import alerts, database, health, incidents, logs, metrics, objects, prometheus
-from cryptofunk_demo.cluster import Cluster, State
+from cryptofunk_demo.cluster import Cluster
 from cryptofunk_demo.moment import AS_OF, MOMENT, SEED
 from cryptofunk_demo.processes import Serving
 from cryptofunk_demo.series import Series
 from cryptofunk_demo.simulation import Simulation, simulate
+from cryptofunk_demo.state import State
 from cryptofunk_demo.workloads import WORKLOADS
+from runbook import embedded, settings
 
 NAMESPACE = "cryptofunk"
 

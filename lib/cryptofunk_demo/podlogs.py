@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cryptofunk_demo.logs import Line
 from cryptofunk_demo.refusals import Refusal, invalid, not_found
-
-if TYPE_CHECKING:
-    from cryptofunk_demo.cluster import Request, State
-
-Object = dict[str, Any]
+from cryptofunk_demo.state import Answer, Object, Request, State
 
 
-def log(state: State, pod: Object, query: dict[str, str]) -> tuple[int, str, bytes]:
+def log(state: State, pod: Object, query: dict[str, str]) -> Answer:
     """A container's log, cut as the query asks. Raises Refusal 400 and 422 as the API server does."""
     name = pod["metadata"]["name"]
     container = _container(pod, query.get("container", ""))
@@ -39,7 +34,7 @@ def log(state: State, pod: Object, query: dict[str, str]) -> tuple[int, str, byt
     return 200, "text/plain", body if limit is None else body[:limit]
 
 
-def proxied(state: State, resource: str, target: str, path: str, request: Request) -> tuple[int, str, bytes]:
+def proxied(state: State, resource: str, target: str, path: str, request: Request) -> Answer:
     """What a service's or pod's port answers. `target` is name, name:port or scheme:name:port."""
     parts = target.split(":")
     name, port = (parts[1], parts[2]) if len(parts) == 3 else (parts[0], parts[1] if len(parts) > 1 else "")

@@ -154,9 +154,9 @@ def demo(
     limit: Limit = None,
 ) -> int:
     """Start the simulated platform and run the procedure of its incident's alert. Nothing real is touched."""
-    from runbook.alert import alert_from_json
     from cryptofunk_demo import incidents
     from cryptofunk_demo.platform import Platform
+    from runbook.alert import alert_from_json
     from runbook.errors import DemoError
     from runbook.runner import Request
 

@@ -20,10 +20,10 @@ import psycopg
 import pytest
 
 from runbook import embedded
-from cryptofunk_demo import worlds
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
 from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database
 from runbook.sources.evidence import Evidence
+from tests import worlds
 
 
 def fill(url: str) -> None:

@@ -12,9 +12,10 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from cryptofunk_demo import health, incidents, logs, objects
-from cryptofunk_demo.cluster import Cluster, State
+from cryptofunk_demo.cluster import Cluster
 from cryptofunk_demo.moment import AS_OF, SEED
 from cryptofunk_demo.simulation import Simulation, simulate
+from cryptofunk_demo.state import State
 
 SPACE = "cryptofunk"
 

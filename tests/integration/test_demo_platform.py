@@ -15,11 +15,12 @@ import psutil
 import psycopg
 import pytest
 
-from cryptofunk_demo import incidents, worlds
+from cryptofunk_demo import incidents
 from cryptofunk_demo.database import SCHEMAS
 from cryptofunk_demo.moment import AS_OF, MOMENT
 from cryptofunk_demo.platform import Platform
 from runbook.errors import DemoError
+from tests import worlds
 
 needs_prometheus = pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
 needs_alertmanager = pytest.mark.skipif(

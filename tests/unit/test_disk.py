@@ -12,9 +12,9 @@ import pandas as pd
 import promql_parser
 import pytest
 
+from cryptofunk_demo import incidents_resources, objects, patches
 from runbook import charts
 from runbook.alert import Alert, Window
-from cryptofunk_demo import incidents_resources, objects, patches
 from runbook.outcome import Finding, Status
 from runbook.steps import disk, storage, trend, volumes
 

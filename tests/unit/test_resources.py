@@ -15,10 +15,10 @@ import promql_parser
 import pytest
 from scipy import stats
 
-from runbook.alert import Alert, Window
 from cryptofunk_demo import heap as demo_heap
 from cryptofunk_demo import incidents_resources, objects, patches
 from cryptofunk_demo.workloads import BY_NAME
+from runbook.alert import Alert, Window
 from runbook.outcome import Finding, Status
 from runbook.steps import heap, resources, trend, usage
 from runbook.steps.leaks import leak_or_burst

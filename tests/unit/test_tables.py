@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds import NASTY
 from runbook.outcome import Action, Finding, Status, Table, Verdict
 from runbook.sources.evidence import Answer
 from runbook.tables import actions, amount, checklist, duration, finding, moment, percent, render, status, verdict
 from tests.notebooks.inspection import Vocabulary
+from tests.worlds import NASTY
 
 NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
 
