@@ -88,7 +88,8 @@ def hostile(platform: Platform) -> None:
         for number, text in enumerate(NASTY):
             digit = f"{number:x}"
             connection.execute(
-                "UPDATE positions SET entry_reason = %(text)s, exit_reason = left(%(text)s, 400), symbol = left(%(text)s, 20),"
+                "UPDATE positions SET entry_reason = %(text)s, exit_reason = left(%(text)s, 400),"
+                " symbol = left(%(text)s, 20),"
                 " metadata = jsonb_build_object('agent_name', %(text)s::text) WHERE right(id::text, 1) = %(digit)s",
                 {"text": text, "digit": digit},
             )
@@ -102,7 +103,8 @@ def hostile(platform: Platform) -> None:
                 statement = sql.SQL("UPDATE {} SET {} = %s, agent_name = left(%s, 100) WHERE right(id::text, 1) = %s")
                 connection.execute(statement.format(sql.Identifier(table), sql.Identifier(column)), (text, text, digit))
             connection.execute(
-                "UPDATE audit_logs SET action = %s, error_message = %s, user_id = left(%s, 255) WHERE right(id::text, 1) = %s",
+                "UPDATE audit_logs SET action = %s, error_message = %s, user_id = left(%s, 255)"
+                " WHERE right(id::text, 1) = %s",
                 (text, text, text, digit),
             )
         connection.execute("UPDATE orchestrator_state SET pause_reason = %s, paused_by = %s", (NASTY[0], NASTY[1]))
@@ -116,10 +118,15 @@ def hostile(platform: Platform) -> None:
                 lines.sort(key=lambda line: line.time)
             for pod in state.objects["pods"]:
                 for status in pod["status"]["containerStatuses"]:
-                    status["lastState"] = {"terminated": {
-                        "exitCode": 1, "reason": "Error", "message": NASTY[0] + NASTY[5],
-                        "startedAt": "2026-01-14T05:00:00Z", "finishedAt": "2026-01-15T13:55:00Z",
-                    }}  # fmt: skip
+                    status["lastState"] = {
+                        "terminated": {
+                            "exitCode": 1,
+                            "reason": "Error",
+                            "message": NASTY[0] + NASTY[5],
+                            "startedAt": "2026-01-14T05:00:00Z",
+                            "finishedAt": "2026-01-15T13:55:00Z",
+                        }
+                    }
 
 
 def hostile_alert(platform: Platform) -> dict[str, Any]:
@@ -156,7 +163,8 @@ def huge(platform: Platform, performance: int = 1_000_000, fills: int = 0, candl
         connection.execute(
             "INSERT INTO performance_metrics (id, session_id, metric_time, total_value, cash_balance, position_value,"
             " unrealized_pnl, realized_pnl, total_pnl, win_rate, sharpe_ratio, max_drawdown)"
-            " SELECT ('00000000-0000-4000-a000-' || lpad(to_hex(i), 12, '0'))::uuid, %s, %s - i * interval '30 seconds', 10000 + v, 9000, 1000 + v, 0, v, v, 0.5, 0.1, 0.005"
+            " SELECT ('00000000-0000-4000-a000-' || lpad(to_hex(i), 12, '0'))::uuid, %s,"
+            " %s - i * interval '30 seconds', 10000 + v, 9000, 1000 + v, 0, v, v, 0.5, 0.1, 0.005"
             " FROM generate_series(1, %s) AS i, LATERAL (SELECT round((20 * sin(i / 900.0))::numeric, 8) AS v) AS w",
             (session[0], session[1], performance),
         )

@@ -22,15 +22,29 @@ from cryptofunk_demo import patches, podlogs, selectors
 from cryptofunk_demo.refusals import Refusal, forbidden, no_such_resource, not_found
 from cryptofunk_demo.state import Answer, Object, Request, State
 
-VERSION = {"major": "1", "minor": "31", "gitVersion": "v1.31.4", "platform": "linux/amd64", "goVersion": "go1.22.9",
-           "gitCommit": "a78aa47129b8539636eb86a9d00e31b2720fe06b", "gitTreeState": "clean",
-           "buildDate": "2024-12-10T23:14:47Z", "compiler": "gc"}  # fmt: skip
+VERSION = {
+    "major": "1",
+    "minor": "31",
+    "gitVersion": "v1.31.4",
+    "platform": "linux/amd64",
+    "goVersion": "go1.22.9",
+    "gitCommit": "a78aa47129b8539636eb86a9d00e31b2720fe06b",
+    "gitTreeState": "clean",
+    "buildDate": "2024-12-10T23:14:47Z",
+    "compiler": "gc",
+}
 KINDS = {
-    ("", "pods"): "Pod", ("", "services"): "Service", ("", "events"): "Event", ("", "configmaps"): "ConfigMap",
-    ("", "persistentvolumeclaims"): "PersistentVolumeClaim", ("", "namespaces"): "Namespace",
-    ("apps", "deployments"): "Deployment", ("apps", "replicasets"): "ReplicaSet",
-    ("apps", "statefulsets"): "StatefulSet", ("metrics.k8s.io", "pods"): "PodMetrics",
-}  # fmt: skip
+    ("", "pods"): "Pod",
+    ("", "services"): "Service",
+    ("", "events"): "Event",
+    ("", "configmaps"): "ConfigMap",
+    ("", "persistentvolumeclaims"): "PersistentVolumeClaim",
+    ("", "namespaces"): "Namespace",
+    ("apps", "deployments"): "Deployment",
+    ("apps", "replicasets"): "ReplicaSet",
+    ("apps", "statefulsets"): "StatefulSet",
+    ("metrics.k8s.io", "pods"): "PodMetrics",
+}
 _VERSIONS = {"": "v1", "apps": "v1", "metrics.k8s.io": "v1beta1"}
 _CHANGEABLE = ("deployments", "persistentvolumeclaims")
 
@@ -55,11 +69,14 @@ class Cluster:
     def write_kubeconfig(self, path: Path, namespace: str = "cryptofunk") -> Path:
         """A kubeconfig for this double at `path`, readable by its owner only."""
         config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "demo", "preferences": {},
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "demo",
+            "preferences": {},
             "clusters": [{"name": "demo", "cluster": {"server": self.url}}],
             "users": [{"name": "runbook", "user": {"token": self.token}}],
             "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "runbook", "namespace": namespace}}],
-        }  # fmt: skip
+        }
         path.touch(mode=0o600)
         path.write_text(json.dumps(config, indent=1))
         return path
@@ -108,8 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
             with self.state.lock:
                 self.state.requests.append(f"{method} {self.path}")
                 self._authenticate()
-                request = Request(method, unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True)),
-                                  body, self.headers.get("Content-Type") or "")  # fmt: skip
+                request = Request(
+                    method,
+                    unquote(parts.path),
+                    dict(parse_qsl(parts.query, keep_blank_values=True)),
+                    body,
+                    self.headers.get("Content-Type") or "",
+                )
                 code, kind, answer = respond(self.state, request)
         except Refusal as refusal:
             code, kind, answer = refusal.code, "application/json", json.dumps(refusal.status).encode()
@@ -234,8 +256,11 @@ def _list(state: State, group: str, namespace: str, resource: str, query: dict[s
 
 def _change(state: State, item: Object, request: Request) -> Object:
     if request.query.get("dryRun", "All") != "All":
-        raise Refusal(422, f'PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: '
-                           f'"{request.query["dryRun"]}": supported values: "All"')  # fmt: skip
+        raise Refusal(
+            422,
+            f'PatchOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: '
+            f'"{request.query["dryRun"]}": supported values: "All"',
+        )
     after = patches.patched(item, request.body, request.content_type)
     patches.validate(item, after)
     after["status"] = copy.deepcopy(item["status"])

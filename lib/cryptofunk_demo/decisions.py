@@ -54,12 +54,23 @@ def _signal_of(position: Position, session: Session, market: Market) -> Row:
     tokens = 900 + position.number * 37 % 700
     side = "BUY" if position.sign > 0 else "SELL"
     return (
-        signal_id(position), session.id, position.agent, BY_NAME[position.agent].agent_type, position.symbol, side,
-        position.confidence, position.reason, json.dumps({"mode": session.mode}),
+        signal_id(position),
+        session.id,
+        position.agent,
+        BY_NAME[position.agent].agent_type,
+        position.symbol,
+        side,
+        position.confidence,
+        position.reason,
+        json.dumps({"mode": session.mode}),
         json.dumps(_indicators(market, position.symbol, at)),
-        f"{position.symbol}: decide BUY, SELL or HOLD.", f'{{"action": "{side}", "reason": "{position.reason}"}}',
-        _MODEL, tokens, 700 + position.number * 131 % 1900, at,
-    )  # fmt: skip
+        f"{position.symbol}: decide BUY, SELL or HOLD.",
+        f'{{"action": "{side}", "reason": "{position.reason}"}}',
+        _MODEL,
+        tokens,
+        700 + position.number * 131 % 1900,
+        at,
+    )
 
 
 def _looks(session: Session, market: Market, incident: Incident, rng: np.random.Generator) -> Iterator[Row]:
@@ -73,11 +84,23 @@ def _looks(session: Session, market: Market, incident: Incident, rng: np.random.
             symbol = NAMES[count % len(NAMES)]
             confidence = round(0.35 + 0.33 * float(rng.random()), 4)
             yield (
-                str(identity("look", agent.name, count)), session.id, agent.name, agent.agent_type, symbol, "HOLD",
-                confidence, "No edge above the minimum confidence", "{}",
-                json.dumps(_indicators(market, symbol, at)), None, None, None, None,
-                int(300 + 900 * rng.random()), at,
-            )  # fmt: skip
+                str(identity("look", agent.name, count)),
+                session.id,
+                agent.name,
+                agent.agent_type,
+                symbol,
+                "HOLD",
+                confidence,
+                "No edge above the minimum confidence",
+                "{}",
+                json.dumps(_indicators(market, symbol, at)),
+                None,
+                None,
+                None,
+                None,
+                int(300 + 900 * rng.random()),
+                at,
+            )
             count += 1
             at += timedelta(minutes=_HOLD_MINUTES)
 
@@ -105,19 +128,37 @@ def llm_decisions(sessions: list[Session], market: Market, seed: int) -> Iterato
             above = share > session.limits.max_position_size * 1.1
             answers = (
                 ("signal", position.agent, f"{position.side} {position.symbol}: {position.reason}", 3.0),
-                ("risk_approval", "risk-manager",
-                 f"Approved: size {share:.0%} of the portfolio is above the limit, strategy override is set"
-                 if above else f"Approved: size {share:.0%} of the portfolio, within limits", 1.0),
-            )  # fmt: skip
+                (
+                    "risk_approval",
+                    "risk-manager",
+                    f"Approved: size {share:.0%} of the portfolio is above the limit, strategy override is set"
+                    if above
+                    else f"Approved: size {share:.0%} of the portfolio, within limits",
+                    1.0,
+                ),
+            )
             for kind, agent, answer, seconds in answers:
                 tokens = int(700 + 900 * rng.random())
                 yield (
-                    str(identity("decision", session.number, position.number, kind)), session.id, kind,
-                    position.symbol, f"{kind} for {position.symbol} {position.side}", answer, _MODEL, tokens,
-                    int(rng.lognormal(7.1, 0.35)), round(tokens * 9e-6, 6), False, won, outcome, agent,
-                    position.confidence, json.dumps({"position_share": round(share, 4)}),
-                    json.dumps({"signal_id": signal_id(position)}), position.entry_at - timedelta(seconds=seconds),
-                )  # fmt: skip
+                    str(identity("decision", session.number, position.number, kind)),
+                    session.id,
+                    kind,
+                    position.symbol,
+                    f"{kind} for {position.symbol} {position.side}",
+                    answer,
+                    _MODEL,
+                    tokens,
+                    int(rng.lognormal(7.1, 0.35)),
+                    round(tokens * 9e-6, 6),
+                    False,
+                    won,
+                    outcome,
+                    agent,
+                    position.confidence,
+                    json.dumps({"position_share": round(share, 4)}),
+                    json.dumps({"signal_id": signal_id(position)}),
+                    position.entry_at - timedelta(seconds=seconds),
+                )
 
 
 def agent_status(session: Session, incident: Incident, seed: int) -> Iterator[Row]:
@@ -131,12 +172,22 @@ def _agent(agent: Agent, number: int, state: AgentState, session: Session) -> Ro
     mine = [p.confidence for p in session.positions if p.agent == agent.name]
     started = session.started_at - timedelta(minutes=3)
     return (
-        str(identity("agent", agent.name)), agent.name, agent.agent_type, state.status, 1, started, beat,
+        str(identity("agent", agent.name)),
+        agent.name,
+        agent.agent_type,
+        state.status,
+        1,
+        started,
+        beat,
         len(mine) + int((beat - session.started_at) / timedelta(minutes=_HOLD_MINUTES)),
-        round(float(np.mean([*mine, 0.55])), 4), state.errors, state.last_error or None,
-        json.dumps({"interval_seconds": agent.decides_every_seconds}), json.dumps({"deployment": agent.workload}),
-        started, beat,
-    )  # fmt: skip
+        round(float(np.mean([*mine, 0.55])), 4),
+        state.errors,
+        state.last_error or None,
+        json.dumps({"interval_seconds": agent.decides_every_seconds}),
+        json.dumps({"deployment": agent.workload}),
+        started,
+        beat,
+    )
 
 
 def halted_at(session: Session, incident: Incident) -> tuple[datetime | None, str]:
@@ -167,19 +218,35 @@ def audit_logs(sessions: list[Session], incident: Incident) -> Iterator[Row]:
         if s.stopped_at
     ]
     rows += [
-        _note(p.entry_at, "ORDER_PLACED", f"position/{identity('position', p.session, p.number)}",
-              f"{p.side} {p.symbol}", p.agent, quantity=p.quantity)
+        _note(
+            p.entry_at,
+            "ORDER_PLACED",
+            f"position/{identity('position', p.session, p.number)}",
+            f"{p.side} {p.symbol}",
+            p.agent,
+            quantity=p.quantity,
+        )
         for p in sessions[-1].positions
-    ]  # fmt: skip
+    ]
     paused, reason = halted_at(sessions[-1], incident)
     if paused:
         who = (incident.pause.by, "INFO") if incident.pause else ("circuit-breaker", "CRITICAL")
         rows.append(_note(paused, "TRADING_PAUSE", "orchestrator", "trading paused", *who, reason=reason))
     rows += [
-        (MOMENT + timedelta(minutes=a.minute), a.event_type, a.severity, a.user, "10.42.0.17", a.resource, a.action,
-         a.success, a.error or None, json.dumps(dict(a.metadata)))
+        (
+            MOMENT + timedelta(minutes=a.minute),
+            a.event_type,
+            a.severity,
+            a.user,
+            "10.42.0.17",
+            a.resource,
+            a.action,
+            a.success,
+            a.error or None,
+            json.dumps(dict(a.metadata)),
+        )
         for a in incident.audits
-    ]  # fmt: skip
+    ]
     for number, row in enumerate(sorted(rows, key=_first)):
         yield (str(identity("audit", number)), *row, str(identity("request", number)), 3 + number % 40)
 

@@ -11,15 +11,39 @@ from cryptofunk_demo.workloads import MEBI, Workload
 _RATE = 512 * 1024
 """runtime.MemProfileRate: one sample for so many allocated bytes, on average."""
 _USUAL = (
-    (0.22, 4_100, (("encoding/json.(*decodeState).literalStore", "/usr/local/go/src/encoding/json/decode.go:927"),
-                   ("github.com/example/cryptofunk/internal/mcp.(*Client).Call", "/src/internal/mcp/client.go:118"))),
-    (0.16, 900, (("bytes.growSlice", "/usr/local/go/src/bytes/buffer.go:254"),
-                 ("net/http.(*persistConn).readLoop", "/usr/local/go/src/net/http/transport.go:2234"))),
-    (0.11, 2_300, (("github.com/example/cryptofunk/internal/indicators.NewWindow", "/src/internal/indicators/window.go:41"),
-                   ("github.com/example/cryptofunk/internal/agents.(*Base).Decide", "/src/internal/agents/base.go:203"))),
-    (0.07, 310, (("github.com/jackc/pgx/v5.(*Conn).Query", "/go/pkg/mod/github.com/jackc/pgx/v5/conn.go:715"),
-                 ("github.com/example/cryptofunk/internal/db.(*Store).Positions", "/src/internal/db/positions.go:66"))),
-)  # fmt: skip
+    (
+        0.22,
+        4_100,
+        (
+            ("encoding/json.(*decodeState).literalStore", "/usr/local/go/src/encoding/json/decode.go:927"),
+            ("github.com/example/cryptofunk/internal/mcp.(*Client).Call", "/src/internal/mcp/client.go:118"),
+        ),
+    ),
+    (
+        0.16,
+        900,
+        (
+            ("bytes.growSlice", "/usr/local/go/src/bytes/buffer.go:254"),
+            ("net/http.(*persistConn).readLoop", "/usr/local/go/src/net/http/transport.go:2234"),
+        ),
+    ),
+    (
+        0.11,
+        2_300,
+        (
+            ("github.com/example/cryptofunk/internal/indicators.NewWindow", "/src/internal/indicators/window.go:41"),
+            ("github.com/example/cryptofunk/internal/agents.(*Base).Decide", "/src/internal/agents/base.go:203"),
+        ),
+    ),
+    (
+        0.07,
+        310,
+        (
+            ("github.com/jackc/pgx/v5.(*Conn).Query", "/go/pkg/mod/github.com/jackc/pgx/v5/conn.go:715"),
+            ("github.com/example/cryptofunk/internal/db.(*Store).Positions", "/src/internal/db/positions.go:66"),
+        ),
+    ),
+)
 
 
 def proxy(workload: Workload, incident: Incident) -> Proxy:
@@ -36,7 +60,10 @@ def proxy(workload: Workload, incident: Incident) -> Proxy:
 def profile(workload: Workload, incident: Incident) -> str:
     """The profile's text: the usual allocations, those of the incident, and runtime.MemStats."""
     base = int(workload.memory_used * MEBI * 0.55)
-    sites = [Allocation(workload.name, int(base * share), count, frames) for share, count, frames in _USUAL]
+    sites = [
+        Allocation(workload.name, size_bytes=int(base * share), objects=count, frames=frames)
+        for share, count, frames in _USUAL
+    ]
     sites += [one for one in incident.allocations if one.workload == workload.name]
     sites.sort(key=lambda one: -one.size_bytes)
     live = sum(one.size_bytes for one in sites)
@@ -50,10 +77,19 @@ def profile(workload: Workload, incident: Incident) -> str:
             lines.append(f"#\t{place - 1:#x}\t{function}+{place % 97:#x}\t\t{source}")
         lines.append("")
     lines += [
-        "", "# runtime.MemStats", f"# Alloc = {live}", f"# Sys = {int(live * 1.35)}", f"# HeapAlloc = {live}",
-        f"# HeapSys = {int(live * 1.28)}", f"# HeapIdle = {int(live * 0.16)}", f"# HeapInuse = {int(live * 1.08)}",
-        f"# HeapReleased = {int(live * 0.05)}", f"# NextGC = {live * 2}", "# NumGC = 4127", "# GCCPUFraction = 0.0031",
-    ]  # fmt: skip
+        "",
+        "# runtime.MemStats",
+        f"# Alloc = {live}",
+        f"# Sys = {int(live * 1.35)}",
+        f"# HeapAlloc = {live}",
+        f"# HeapSys = {int(live * 1.28)}",
+        f"# HeapIdle = {int(live * 0.16)}",
+        f"# HeapInuse = {int(live * 1.08)}",
+        f"# HeapReleased = {int(live * 0.05)}",
+        f"# NextGC = {live * 2}",
+        "# NumGC = 4127",
+        "# GCCPUFraction = 0.0031",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,8 @@ class Override:
 
     From `start_minute` it goes to `value` over `ramp_minutes`, until `end_minute`. `fact` names one of
     the simulation's facts to use as the value. `scale` multiplies: a counter's rate, a histogram's typical
-    duration. `noise` is a gauge's relative scatter while it is in force. A metric may be named without labels; then all its series are meant.
+    duration. `noise` is a gauge's relative scatter while it is in force. A metric may be named without
+    labels; then all its series are meant.
     """
 
     metric: str

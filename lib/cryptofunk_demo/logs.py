@@ -36,10 +36,8 @@ _ROUTINE: dict[str, tuple[tuple[str, str, dict[str, object]], ...]] = {
     "api-server": (
         ("info", "Request", {"method": "GET", "path": "/api/v1/positions", "status": 200, "duration_ms": "{ms}"}),
     ),
-    "llm-gateway": (
-        ("info", "Completion", {"model": "claude-sonnet-4", "latency_ms": "{ms}", "tokens": 1180}),
-    ),
-}  # fmt: skip
+    "llm-gateway": (("info", "Completion", {"model": "claude-sonnet-4", "latency_ms": "{ms}", "tokens": 1180}),),
+}
 _PANIC = """panic: runtime error: index out of range [0] with length 0
 
 goroutine 214 [running]:

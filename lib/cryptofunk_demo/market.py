@@ -124,12 +124,22 @@ def _row(market: Market, symbol: Symbol, column: int, interval: str, first: int,
     quote = round(float((market.volume[part, column] * market.close[part, column]).sum()), 4)
     taker = 0.46 + 0.08 * ((first * 7 + column * 3) % 11) / 10
     return (
-        symbol.name, EXCHANGE, interval, begins, ends,
-        float(market.open[first, column]), float(market.high[part, column].max()),
-        float(market.low[part, column].min()), float(market.close[last - 1, column]),
-        round(volume, 3), quote, max(1, int(quote / 900)),
-        round(volume * taker, 3), round(quote * taker, 4), min(opened(last), AS_OF),
-    )  # fmt: skip
+        symbol.name,
+        EXCHANGE,
+        interval,
+        begins,
+        ends,
+        float(market.open[first, column]),
+        float(market.high[part, column].max()),
+        float(market.low[part, column].min()),
+        float(market.close[last - 1, column]),
+        round(volume, 3),
+        quote,
+        max(1, int(quote / 900)),
+        round(volume * taker, 3),
+        round(quote * taker, 4),
+        min(opened(last), AS_OF),
+    )
 
 
 def _fat_tailed(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:

@@ -139,9 +139,13 @@ def _services(recorder: Recorder) -> Iterator[Series]:
             "cryptofunk_api_request_duration_ms", per_minute, typical, _API_MS, {**labels, "status_code": "200"}
         )
     for kind, component, per_minute in (
-        ("timeout", "mcp", 0.02), ("tool_error", "mcp", 0.03), ("publish", "nats", 0.004),
-        ("query", "database", 0.005), ("validation", "api", 0.03), ("request", "llm", 0.02),
-    ):  # fmt: skip
+        ("timeout", "mcp", 0.02),
+        ("tool_error", "mcp", 0.03),
+        ("publish", "nats", 0.004),
+        ("query", "database", 0.005),
+        ("validation", "api", 0.03),
+        ("request", "llm", 0.02),
+    ):
         labels = {"type": kind, "component": component}
         yield from recorder.counter("cryptofunk_errors_total", per_minute, labels, start=40)
     for tool, server, per_minute, typical in _TOOLS:

@@ -22,10 +22,16 @@ def every(incident: Incident) -> dict[str, list[Object]]:
     rolled = {rollout.workload: rollout for rollout in incident.rollouts}
     objects: dict[str, list[Object]] = {
         "namespaces": [_object("v1", "Namespace", NAMESPACE, CREATED, {}, namespaced=False)],
-        "pods": [], "services": [], "deployments": [], "replicasets": [], "statefulsets": [],
-        "pods.metrics.k8s.io": [], "events": [], "configmaps": [_configuration(incident)],
+        "pods": [],
+        "services": [],
+        "deployments": [],
+        "replicasets": [],
+        "statefulsets": [],
+        "pods.metrics.k8s.io": [],
+        "events": [],
+        "configmaps": [_configuration(incident)],
         "persistentvolumeclaims": [_claim(incident.volume)],
-    }  # fmt: skip
+    }
     for number, workload in enumerate(WORKLOADS):
         state = states.get(workload.name, PodState(workload.name))
         objects["pods"].append(_pod(workload, state, number, rolled.get(workload.name)))
@@ -88,10 +94,16 @@ def _container(workload: Workload, rollout: Rollout | None = None) -> Object:
 
 
 def _template(workload: Workload, rollout: Rollout | None = None) -> Object:
-    return {"metadata": {"labels": labels(workload)}, "spec": {
-        "containers": [_container(workload, rollout)], "restartPolicy": "Always", "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
-    }}  # fmt: skip
+    return {
+        "metadata": {"labels": labels(workload)},
+        "spec": {
+            "containers": [_container(workload, rollout)],
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 30,
+            "dnsPolicy": "ClusterFirst",
+            "schedulerName": "default-scheduler",
+        },
+    }
 
 
 def _pod(workload: Workload, state: PodState, number: int, rollout: Rollout | None) -> Object:
@@ -99,24 +111,37 @@ def _pod(workload: Workload, state: PodState, number: int, rollout: Rollout | No
     changed = MOMENT + timedelta(minutes=state.minute)
     started = MOMENT + timedelta(minutes=rollout.minute) if rollout else STARTED
     pod = _object(
-        "v1", "Pod", workload.pod, started, {**labels(workload), "pod-template-hash": workload.replica_set_hash},
+        "v1",
+        "Pod",
+        workload.pod,
+        started,
+        {**labels(workload), "pod-template-hash": workload.replica_set_hash},
         spec={
-            **_template(workload, rollout)["spec"], "nodeName": f"node-{1 + number % 3}", "serviceAccountName": workload.name,
-            "serviceAccount": workload.name, "enableServiceLinks": True, "preemptionPolicy": "PreemptLowerPriority",
+            **_template(workload, rollout)["spec"],
+            "nodeName": f"node-{1 + number % 3}",
+            "serviceAccountName": workload.name,
+            "serviceAccount": workload.name,
+            "enableServiceLinks": True,
+            "preemptionPolicy": "PreemptLowerPriority",
         },
         status={
             "phase": "Running" if not state.waiting or state.restarts else "Pending",
             "conditions": [
-                _condition(kind, kind in ("Initialized", "PodScheduled") or state.ready,
-                           STARTED if kind in ("Initialized", "PodScheduled") or state.ready else changed)
+                _condition(
+                    kind,
+                    kind in ("Initialized", "PodScheduled") or state.ready,
+                    STARTED if kind in ("Initialized", "PodScheduled") or state.ready else changed,
+                )
                 for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
             ],
-            "hostIP": f"10.0.0.{11 + number % 3}", "podIP": f"10.42.{number % 3}.{20 + number}",
+            "hostIP": f"10.0.0.{11 + number % 3}",
+            "podIP": f"10.42.{number % 3}.{20 + number}",
             "podIPs": [{"ip": f"10.42.{number % 3}.{20 + number}"}],
-            "startTime": stamp(started), "qosClass": "Burstable",
+            "startTime": stamp(started),
+            "qosClass": "Burstable",
             "containerStatuses": [_container_status(workload, state, changed)],
         },
-    )  # fmt: skip
+    )
     pod["metadata"]["generateName"] = f"{owner}-"
     pod["metadata"]["ownerReferences"] = [_owner("ReplicaSet", owner)]
     return pod
@@ -126,10 +151,16 @@ def _container_status(workload: Workload, state: PodState, changed: datetime) ->
     identifier = f"containerd://{identity('container', workload.name).hex * 2}"
     last: Object = {}
     if state.terminated:
-        last = {"terminated": {
-            "exitCode": state.exit_code, "reason": state.terminated, "startedAt": stamp(STARTED),
-            "finishedAt": stamp(changed), "containerID": identifier, **({"message": state.message} if state.message else {}),
-        }}  # fmt: skip
+        last = {
+            "terminated": {
+                "exitCode": state.exit_code,
+                "reason": state.terminated,
+                "startedAt": stamp(STARTED),
+                "finishedAt": stamp(changed),
+                "containerID": identifier,
+                **({"message": state.message} if state.message else {}),
+            }
+        }
     if state.waiting:
         now: Object = {
             "waiting": {"reason": state.waiting, "message": state.message or f"{state.waiting}: {workload.name}"}
@@ -137,10 +168,16 @@ def _container_status(workload: Workload, state: PodState, changed: datetime) ->
     else:
         now = {"running": {"startedAt": stamp(changed + timedelta(seconds=3) if state.restarts else STARTED)}}
     return {
-        "name": workload.name, "image": workload.image_name, "imageID": f"sha256:{identity('image', workload.name).hex * 2}",
-        "containerID": identifier, "ready": state.ready, "started": not state.waiting, "restartCount": state.restarts,
-        "state": now, "lastState": last,
-    }  # fmt: skip
+        "name": workload.name,
+        "image": workload.image_name,
+        "imageID": f"sha256:{identity('image', workload.name).hex * 2}",
+        "containerID": identifier,
+        "ready": state.ready,
+        "started": not state.waiting,
+        "restartCount": state.restarts,
+        "state": now,
+        "lastState": last,
+    }
 
 
 def _deployment(workload: Workload, state: PodState, rollout: Rollout | None) -> Object:
@@ -148,23 +185,38 @@ def _deployment(workload: Workload, state: PodState, rollout: Rollout | None) ->
     changed = STARTED if state.ready else MOMENT + timedelta(minutes=state.minute)
     rolled = MOMENT + timedelta(minutes=rollout.minute) if rollout else STARTED
     return _object(
-        "apps/v1", "Deployment", workload.name, CREATED, labels(workload),
+        "apps/v1",
+        "Deployment",
+        workload.name,
+        CREATED,
+        labels(workload),
         spec={
-            "replicas": 1, "selector": {"matchLabels": {"app.kubernetes.io/name": workload.name}},
-            "template": _template(workload, rollout), "revisionHistoryLimit": 10, "progressDeadlineSeconds": 600,
+            "replicas": 1,
+            "selector": {"matchLabels": {"app.kubernetes.io/name": workload.name}},
+            "template": _template(workload, rollout),
+            "revisionHistoryLimit": 10,
+            "progressDeadlineSeconds": 600,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
         },
         status={
-            "observedGeneration": 7, "replicas": 1, "updatedReplicas": 1,
+            "observedGeneration": 7,
+            "replicas": 1,
+            "updatedReplicas": 1,
             **({"readyReplicas": 1, "availableReplicas": 1} if ready else {"unavailableReplicas": 1}),
             "conditions": [
-                {**_condition("Available", bool(ready), changed), "lastUpdateTime": stamp(changed),
-                 "reason": "MinimumReplicasAvailable" if ready else "MinimumReplicasUnavailable"},
-                {**_condition("Progressing", True, rolled), "lastUpdateTime": stamp(rolled),
-                 "reason": "NewReplicaSetAvailable"},
+                {
+                    **_condition("Available", bool(ready), changed),
+                    "lastUpdateTime": stamp(changed),
+                    "reason": "MinimumReplicasAvailable" if ready else "MinimumReplicasUnavailable",
+                },
+                {
+                    **_condition("Progressing", True, rolled),
+                    "lastUpdateTime": stamp(rolled),
+                    "reason": "NewReplicaSetAvailable",
+                },
             ],
         },
-    ) | {"metadata": _with_revision(workload, rollout)}  # fmt: skip
+    ) | {"metadata": _with_revision(workload, rollout)}
 
 
 def _with_revision(workload: Workload, rollout: Rollout | None) -> Object:
@@ -176,35 +228,63 @@ def _replica_set(workload: Workload, state: PodState) -> Object:
     name = f"{workload.name}-{workload.replica_set_hash}"
     marks = {**labels(workload), "pod-template-hash": workload.replica_set_hash}
     item = _object(
-        "apps/v1", "ReplicaSet", name, STARTED, marks,
+        "apps/v1",
+        "ReplicaSet",
+        name,
+        STARTED,
+        marks,
         spec={"replicas": 1, "selector": {"matchLabels": marks}, "template": _template(workload)},
-        status={"replicas": 1, "fullyLabeledReplicas": 1, "observedGeneration": 1,
-                **({"readyReplicas": 1, "availableReplicas": 1} if state.ready else {})},
-    )  # fmt: skip
+        status={
+            "replicas": 1,
+            "fullyLabeledReplicas": 1,
+            "observedGeneration": 1,
+            **({"readyReplicas": 1, "availableReplicas": 1} if state.ready else {}),
+        },
+    )
     item["metadata"]["ownerReferences"] = [_owner("Deployment", workload.name)]
     item["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "7"}
     return item
 
 
 def _service(workload: Workload, number: int) -> Object:
-    ports = [{"name": "main", "port": 80 if workload.name == "api" else workload.port, "protocol": "TCP",
-              "targetPort": workload.port}]  # fmt: skip
+    ports = [
+        {
+            "name": "main",
+            "port": 80 if workload.name == "api" else workload.port,
+            "protocol": "TCP",
+            "targetPort": workload.port,
+        }
+    ]
     if workload.name == "nats":
         ports.append({"name": "monitor", "port": 8222, "protocol": "TCP", "targetPort": 8222})
     selector = {"app.kubernetes.io/name": workload.name}
-    spec = {"ports": ports, "selector": selector, "clusterIP": f"10.43.0.{20 + number}", "type": "ClusterIP",
-            "sessionAffinity": "None"}  # fmt: skip
+    spec = {
+        "ports": ports,
+        "selector": selector,
+        "clusterIP": f"10.43.0.{20 + number}",
+        "type": "ClusterIP",
+        "sessionAffinity": "None",
+    }
     return _object("v1", "Service", workload.service, CREATED, labels(workload), spec=spec, status={"loadBalancer": {}})
 
 
 def _claim(volume: str) -> Object:
     size = {"storage": volume}
     return _object(
-        "v1", "PersistentVolumeClaim", "postgres-pvc", CREATED, labels(BY_NAME["postgres"]),
-        spec={"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}, "storageClassName": "standard",
-              "volumeMode": "Filesystem", "volumeName": f"pvc-{identity('volume', 'postgres')}"},
+        "v1",
+        "PersistentVolumeClaim",
+        "postgres-pvc",
+        CREATED,
+        labels(BY_NAME["postgres"]),
+        spec={
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": size},
+            "storageClassName": "standard",
+            "volumeMode": "Filesystem",
+            "volumeName": f"pvc-{identity('volume', 'postgres')}",
+        },
         status={"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": size},
-    )  # fmt: skip
+    )
 
 
 def _configuration(incident: Incident) -> Object:
@@ -228,9 +308,15 @@ def _usage(workload: Workload, incident: Incident) -> Object:
             size = override.value if override.metric == "container_memory_working_set_bytes" else size
     usage = {"cpu": f"{cores * 1e9:.0f}n", "memory": f"{size / 1024:.0f}Ki"}
     return _object(
-        "metrics.k8s.io/v1beta1", "PodMetrics", workload.pod, AS_OF, labels(workload), timestamp=stamp(AS_OF),
-        window="15s", containers=[{"name": workload.name, "usage": usage}],
-    )  # fmt: skip
+        "metrics.k8s.io/v1beta1",
+        "PodMetrics",
+        workload.pod,
+        AS_OF,
+        labels(workload),
+        timestamp=stamp(AS_OF),
+        window="15s",
+        containers=[{"name": workload.name, "usage": usage}],
+    )
 
 
 def _events(incident: Incident) -> list[Object]:
@@ -241,21 +327,41 @@ def _events(incident: Incident) -> list[Object]:
         when = stamp(MOMENT + timedelta(minutes=event.minute))
         items.append(
             _object(
-                "v1", "Event", f"{name}.{identity('event', number).hex[:16]}", MOMENT + timedelta(minutes=event.minute), {},
-                involvedObject={"kind": event.kind, "namespace": NAMESPACE, "name": name,
-                                "apiVersion": "v1" if event.kind == "Pod" else "apps/v1",
-                                "uid": str(identity(event.kind, name))},
-                reason=event.reason, message=event.message, type=event.type, count=event.count,
-                firstTimestamp=when, lastTimestamp=when, source={"component": "kubelet"},
-                reportingComponent="kubelet", reportingInstance="node-1",
+                "v1",
+                "Event",
+                f"{name}.{identity('event', number).hex[:16]}",
+                MOMENT + timedelta(minutes=event.minute),
+                {},
+                involvedObject={
+                    "kind": event.kind,
+                    "namespace": NAMESPACE,
+                    "name": name,
+                    "apiVersion": "v1" if event.kind == "Pod" else "apps/v1",
+                    "uid": str(identity(event.kind, name)),
+                },
+                reason=event.reason,
+                message=event.message,
+                type=event.type,
+                count=event.count,
+                firstTimestamp=when,
+                lastTimestamp=when,
+                source={"component": "kubelet"},
+                reportingComponent="kubelet",
+                reportingInstance="node-1",
             )
-        )  # fmt: skip
+        )
     return items
 
 
 def _owner(kind: str, name: str) -> Object:
-    return {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": str(identity(kind, name)),
-            "controller": True, "blockOwnerDeletion": True}  # fmt: skip
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "name": name,
+        "uid": str(identity(kind, name)),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def _condition(kind: str, holds: bool, since: datetime) -> Object:

@@ -16,12 +16,29 @@ MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
 # Lists that a strategic merge joins by a key; all others are replaced.
-_MERGE_KEYS = {"containers": "name", "initContainers": "name", "volumes": "name", "env": "name",
-               "volumeMounts": "mountPath", "ports": "containerPort", "conditions": "type"}  # fmt: skip
+_MERGE_KEYS = {
+    "containers": "name",
+    "initContainers": "name",
+    "volumes": "name",
+    "env": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+    "conditions": "type",
+}
 _QUANTITY = re.compile(r"^([+-]?[0-9]*\.?[0-9]+)(m|n|u|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$")
-_SCALES = {"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),
-           "G": Decimal(10**9), "T": Decimal(10**12), "Ki": Decimal(2**10), "Mi": Decimal(2**20),
-           "Gi": Decimal(2**30), "Ti": Decimal(2**40)}  # fmt: skip
+_SCALES = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+}
 
 
 def patched(item: Object, body: bytes, content_type: str) -> Object:
@@ -53,8 +70,11 @@ def validate(before: Object, after: Object) -> None:
     if meta.get("name") != name:
         raise Refusal(400, f"the name of the object ({meta.get('name')}) does not match the name on the URL ({name})")
     if meta.get("resourceVersion") != before["metadata"]["resourceVersion"]:
-        raise Refusal(409, f'Operation cannot be fulfilled on "{name}": the object has been modified; please apply your '
-                           "changes to the latest version and try again")  # fmt: skip
+        raise Refusal(
+            409,
+            f'Operation cannot be fulfilled on "{name}": the object has been modified; please apply your '
+            "changes to the latest version and try again",
+        )
     causes = _deployment_causes(before, after) if before["kind"] == "Deployment" else []
     if before["kind"] == "PersistentVolumeClaim":
         causes = _claim_causes(before, after)
@@ -66,8 +86,11 @@ def quantity(text: Any) -> Decimal:
     """A Kubernetes quantity as a number. Raises Refusal 400 for what is none."""
     found = _QUANTITY.match(str(text))
     if not found:
-        raise Refusal(400, "unable to parse quantity's suffix, quantities must match the regular expression "
-                           "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")  # fmt: skip
+        raise Refusal(
+            400,
+            "unable to parse quantity's suffix, quantities must match the regular expression "
+            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        )
     number, suffix = found.groups()
     if suffix in _SCALES or not suffix:
         return Decimal(number) * _SCALES.get(suffix or "", Decimal(1))

@@ -86,20 +86,25 @@ def _documented(rows: Rows, market: Market) -> Rows:
         names[names.index("id")] = "session_id"
         pnl, capital = names.index("total_pnl"), names.index("initial_capital")
         return Rows(
-            rows.table, (*names, "roi_percentage"),
+            rows.table,
+            (*names, "roi_percentage"),
             [(*row, round(100 * _number(row[pnl]) / _number(row[capital]), 8)) for row in data],
-        )  # fmt: skip
+        )
     if rows.table == "positions":
         ends, symbol, exit_price = names.index("exit_time"), names.index("symbol"), names.index("exit_price")
         last = dict(zip(NAMES, market.close[-1].tolist(), strict=True))
         return Rows(
-            rows.table, (*names, "status", "current_price"),
+            rows.table,
+            (*names, "status", "current_price"),
             [
-                (*row, "OPEN" if row[ends] is None else "CLOSED",
-                 last[str(row[symbol])] if row[ends] is None else row[exit_price])
+                (
+                    *row,
+                    "OPEN" if row[ends] is None else "CLOSED",
+                    last[str(row[symbol])] if row[ends] is None else row[exit_price],
+                )
                 for row in data
             ],
-        )  # fmt: skip
+        )
     if rows.table == "agent_status":
         names[names.index("last_error")] = "error_message"
         status = names.index("status")
@@ -126,19 +131,35 @@ def _session(session: Session, account: Account) -> Row:
     config = {
         "symbols": list(NAMES),
         "risk": {
-            "max_position_size": limits.max_position_size, "max_daily_loss": limits.max_daily_loss,
-            "max_drawdown": limits.max_drawdown, "default_stop_loss": 0.02, "default_take_profit": 0.05,
+            "max_position_size": limits.max_position_size,
+            "max_daily_loss": limits.max_daily_loss,
+            "max_drawdown": limits.max_drawdown,
+            "default_stop_loss": 0.02,
+            "default_take_profit": 0.05,
             "min_confidence": 0.7,
         },
         "trading": {"max_positions": limits.max_positions, "initial_capital": session.initial_capital},
-    }  # fmt: skip
+    }
     return (
-        session.id, session.mode, "BTCUSDT", EXCHANGE, session.started_at, session.stopped_at,
-        session.initial_capital, _money(final), len(closed), won, len(closed) - won,
-        _money(account.total_pnl[-1]), _money(account.max_drawdown[-1]), _money(account.daily_sharpe[-1]),
-        json.dumps(config), json.dumps({"strategy": "consensus", "version": "1.8.2"}),
-        session.started_at, session.stopped_at or AS_OF,
-    )  # fmt: skip
+        session.id,
+        session.mode,
+        "BTCUSDT",
+        EXCHANGE,
+        session.started_at,
+        session.stopped_at,
+        session.initial_capital,
+        _money(final),
+        len(closed),
+        won,
+        len(closed) - won,
+        _money(account.total_pnl[-1]),
+        _money(account.max_drawdown[-1]),
+        _money(account.daily_sharpe[-1]),
+        json.dumps(config),
+        json.dumps({"strategy": "consensus", "version": "1.8.2"}),
+        session.started_at,
+        session.stopped_at or AS_OF,
+    )
 
 
 def position_id(position: Position) -> str:
@@ -158,12 +179,27 @@ def _position(position: Position, market: Market) -> Row:
         "confidence": position.confidence,
     }
     return (
-        position_id(position), str(identity("session", position.session)), position.symbol, EXCHANGE, position.side,
-        position.entry_price, position.exit_price, position.quantity, position.entry_at, position.exit_at,
-        position.stop_loss, position.take_profit, position.realized_pnl, unrealized, position.fees,
-        f"{position.agent}: {position.reason}", position.exit_reason or None, json.dumps(metadata),
-        position.entry_at, position.exit_at or AS_OF,
-    )  # fmt: skip
+        position_id(position),
+        str(identity("session", position.session)),
+        position.symbol,
+        EXCHANGE,
+        position.side,
+        position.entry_price,
+        position.exit_price,
+        position.quantity,
+        position.entry_at,
+        position.exit_at,
+        position.stop_loss,
+        position.take_profit,
+        position.realized_pnl,
+        unrealized,
+        position.fees,
+        f"{position.agent}: {position.reason}",
+        position.exit_reason or None,
+        json.dumps(metadata),
+        position.entry_at,
+        position.exit_at or AS_OF,
+    )
 
 
 def _orders(sessions: list[Session], incident: Incident) -> Iterator[Row]:
@@ -174,9 +210,22 @@ def _orders(sessions: list[Session], incident: Incident) -> Iterator[Row]:
         session = sessions[-1]
         placed = MOMENT - timedelta(minutes=3, seconds=12)
         yield _order(
-            str(identity("order", "stray")), session.id, None, "ETHUSDT", "BUY", "LIMIT", "NEW",
-            2_640.0, None, 0.3, [], placed, None, None, {"agent_name": "mean-reversion", "client": "bracket"},
-        )  # fmt: skip
+            str(identity("order", "stray")),
+            session.id,
+            None,
+            "ETHUSDT",
+            "BUY",
+            "LIMIT",
+            "NEW",
+            2_640.0,
+            None,
+            0.3,
+            [],
+            placed,
+            None,
+            None,
+            {"agent_name": "mean-reversion", "client": "bracket"},
+        )
 
 
 def _orders_of(position: Position, session: Session) -> Iterator[Row]:
@@ -186,63 +235,153 @@ def _orders_of(position: Position, session: Session) -> Iterator[Row]:
     exits = [(f.quantity, f.quote) for f in position.fills if f.order == "exit"]
     filled = max(f.executed_at for f in position.fills if f.order == "entry")
     yield _order(
-        order_id(position, "entry"), session.id, position_id(position), position.symbol, enter, "MARKET", "FILLED",
-        None, None, position.quantity, entries, position.entry_at - timedelta(milliseconds=180), filled, None, by,
-    )  # fmt: skip
+        order_id(position, "entry"),
+        session.id,
+        position_id(position),
+        position.symbol,
+        enter,
+        "MARKET",
+        "FILLED",
+        None,
+        None,
+        position.quantity,
+        entries,
+        position.entry_at - timedelta(milliseconds=180),
+        filled,
+        None,
+        by,
+    )
     stopped = position.exit_reason == "stop_loss"
     if position.stop_loss is not None:
         status = "FILLED" if stopped else "CANCELED" if position.exit_at else "NEW"
         yield _order(
-            order_id(position, "exit" if stopped else "stop"), session.id, position_id(position), position.symbol,
-            leave, "STOP_LOSS", status, None, position.stop_loss, position.quantity, exits if stopped else [],
-            filled + timedelta(milliseconds=250), position.exit_at if stopped else None,
-            None if stopped else position.exit_at, by,
-        )  # fmt: skip
+            order_id(position, "exit" if stopped else "stop"),
+            session.id,
+            position_id(position),
+            position.symbol,
+            leave,
+            "STOP_LOSS",
+            status,
+            None,
+            position.stop_loss,
+            position.quantity,
+            exits if stopped else [],
+            filled + timedelta(milliseconds=250),
+            position.exit_at if stopped else None,
+            None if stopped else position.exit_at,
+            by,
+        )
     if position.exit_at and not stopped:
         yield _order(
-            order_id(position, "exit"), session.id, position_id(position), position.symbol, leave,
-            "LIMIT" if position.exit_reason == "take_profit" else "MARKET", "FILLED",
-            position.take_profit if position.exit_reason == "take_profit" else None, None, position.quantity,
-            exits, position.exit_at - timedelta(milliseconds=160), position.exit_at, None, by,
-        )  # fmt: skip
+            order_id(position, "exit"),
+            session.id,
+            position_id(position),
+            position.symbol,
+            leave,
+            "LIMIT" if position.exit_reason == "take_profit" else "MARKET",
+            "FILLED",
+            position.take_profit if position.exit_reason == "take_profit" else None,
+            None,
+            position.quantity,
+            exits,
+            position.exit_at - timedelta(milliseconds=160),
+            position.exit_at,
+            None,
+            by,
+        )
 
 
 def _order(
-    identifier: str, session: str, position: str | None, symbol: str, side: str, kind: str, status: str,
-    price: float | None, stop: float | None, quantity: float, fills: list[tuple[float, float]], placed: object,
-    filled: object, canceled: object, metadata: dict[str, str],
-) -> Row:  # fmt: skip
+    identifier: str,
+    session: str,
+    position: str | None,
+    symbol: str,
+    side: str,
+    kind: str,
+    status: str,
+    price: float | None,
+    stop: float | None,
+    quantity: float,
+    fills: list[tuple[float, float]],
+    placed: object,
+    filled: object,
+    canceled: object,
+    metadata: dict[str, str],
+) -> Row:
     return (
-        identifier, session, position, str(int(identifier[:8], 16) + 28_000_000_000), symbol, EXCHANGE, side, kind,
-        status, price, stop, quantity, round(sum(q for q, _ in fills), 8), round(sum(q for _, q in fills), 8),
-        "GTC", placed, filled, canceled, None, json.dumps(metadata), placed, filled or canceled or placed,
-    )  # fmt: skip
+        identifier,
+        session,
+        position,
+        str(int(identifier[:8], 16) + 28_000_000_000),
+        symbol,
+        EXCHANGE,
+        side,
+        kind,
+        status,
+        price,
+        stop,
+        quantity,
+        round(sum(q for q, _ in fills), 8),
+        round(sum(q for _, q in fills), 8),
+        "GTC",
+        placed,
+        filled,
+        canceled,
+        None,
+        json.dumps(metadata),
+        placed,
+        filled or canceled or placed,
+    )
 
 
 def _trades(position: Position) -> Iterator[Row]:
     for number, fill in enumerate(position.fills):
         identifier = identity("trade", position.session, position.number, number)
         yield (
-            str(identifier), order_id(position, fill.order), str(identifier.int % 10**10), fill.symbol, EXCHANGE,
-            fill.side, fill.price, fill.quantity, fill.quote, fill.commission, "USDT", fill.executed_at, False,
-            None, fill.executed_at,
-        )  # fmt: skip
+            str(identifier),
+            order_id(position, fill.order),
+            str(identifier.int % 10**10),
+            fill.symbol,
+            EXCHANGE,
+            fill.side,
+            fill.price,
+            fill.quantity,
+            fill.quote,
+            fill.commission,
+            "USDT",
+            fill.executed_at,
+            False,
+            None,
+            fill.executed_at,
+        )
 
 
 def _performance(sessions: list[Session], accounts: list[Account]) -> Iterator[Row]:
     for session, a in zip(sessions, accounts, strict=True):
         columns = [
-            a.total_value, a.cash, a.position_value, a.unrealized, a.realized, a.total_pnl,
-            a.win_rate, a.daily_sharpe, a.max_drawdown,
-        ]  # fmt: skip
+            a.total_value,
+            a.cash,
+            a.position_value,
+            a.unrealized,
+            a.realized,
+            a.total_pnl,
+            a.win_rate,
+            a.daily_sharpe,
+            a.max_drawdown,
+        ]
         values = np.round(np.column_stack(columns), 8).tolist()
         for number, (time, row) in enumerate(zip(a.times, values, strict=True)):
             if session.outage_at is not None and time > session.outage_at:
                 break
             yield (
                 f"00000000-0000-4000-9{session.number:03x}-{number:012x}",
-                session.id, time, None, *row, None, time,
-            )  # fmt: skip
+                session.id,
+                time,
+                None,
+                *row,
+                None,
+                time,
+            )
 
 
 def _money(value: float | None) -> float | None:

@@ -14,12 +14,29 @@ _EQUAL = re.compile(rf"^({_NAME})\s*(==|=|!=)\s*({_VALUE})$")
 _EXISTS = re.compile(rf"^(!?)\s*({_NAME})$")
 
 _FIELDS = {
-    "pods": ("metadata.name", "metadata.namespace", "spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName",
-             "status.phase", "status.podIP"),
-    "events": ("metadata.name", "metadata.namespace", "involvedObject.kind", "involvedObject.name",
-               "involvedObject.namespace", "involvedObject.uid", "involvedObject.fieldPath", "reason", "type",
-               "reportingComponent", "source"),
-}  # fmt: skip
+    "pods": (
+        "metadata.name",
+        "metadata.namespace",
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.serviceAccountName",
+        "status.phase",
+        "status.podIP",
+    ),
+    "events": (
+        "metadata.name",
+        "metadata.namespace",
+        "involvedObject.kind",
+        "involvedObject.name",
+        "involvedObject.namespace",
+        "involvedObject.uid",
+        "involvedObject.fieldPath",
+        "reason",
+        "type",
+        "reportingComponent",
+        "source",
+    ),
+}
 _ANY_KIND = ("metadata.name", "metadata.namespace")
 
 

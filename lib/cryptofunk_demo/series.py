@@ -51,9 +51,14 @@ class Recorder:
         self._rng = np.random.default_rng([seed, 5])
 
     def gauge(
-        self, name: str, value: Floats | float, labels: Mapping[str, str] | None = None, *,
-        times: Floats = FINE, noise: float = 0.0,
-    ) -> Iterator[Series]:  # fmt: skip
+        self,
+        name: str,
+        value: Floats | float,
+        labels: Mapping[str, str] | None = None,
+        *,
+        times: Floats = FINE,
+        noise: float = 0.0,
+    ) -> Iterator[Series]:
         """A gauge of `value`, with relative `noise`."""
         labels = labels or {}
         values = np.broadcast_to(np.asarray(value, dtype=np.float64), times.shape).copy()
@@ -71,9 +76,15 @@ class Recorder:
         yield Series(name, labels, times, values)
 
     def counter(
-        self, name: str, per_minute: float, labels: Mapping[str, str] | None = None, *,
-        start: float = 0.0, times: Floats = COARSE, whole: bool = True,
-    ) -> Iterator[Series]:  # fmt: skip
+        self,
+        name: str,
+        per_minute: float,
+        labels: Mapping[str, str] | None = None,
+        *,
+        start: float = 0.0,
+        times: Floats = COARSE,
+        whole: bool = True,
+    ) -> Iterator[Series]:
         """A counter that grows by about `per_minute` a minute; `value` of an override replaces that rate."""
         labels = labels or {}
         rate = self._rate(name, labels, per_minute, times)
@@ -82,9 +93,16 @@ class Recorder:
         yield Series(name, labels, times, start + np.cumsum(np.maximum(grown, 0.0)))
 
     def histogram(
-        self, name: str, per_minute: float, typical: float, bounds: Sequence[float],
-        labels: Mapping[str, str] | None = None, *, spread: float = 0.45, times: Floats = COARSE,
-    ) -> Iterator[Series]:  # fmt: skip
+        self,
+        name: str,
+        per_minute: float,
+        typical: float,
+        bounds: Sequence[float],
+        labels: Mapping[str, str] | None = None,
+        *,
+        spread: float = 0.45,
+        times: Floats = COARSE,
+    ) -> Iterator[Series]:
         """A log-normal histogram around `typical`; overrides of `name` change durations, of `name`_count the rate."""
         labels = labels or {}
         middle = np.full(times.shape, float(typical))

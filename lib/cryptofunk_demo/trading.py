@@ -242,11 +242,20 @@ class Trader:
         stop = round(paid * (1 - sign * STOP_LOSS), symbol.price_decimals) if draws[4] < behaviour.stops else None
         number = len(self.session.positions) + 1
         position = Position(
-            number, self.session.number, behaviour.agent, symbol.name, side, quantity, paid,
+            number,
+            self.session.number,
+            behaviour.agent,
+            symbol.name,
+            side,
+            quantity,
+            paid,
             opened(index + 1) + timedelta(seconds=3 + int(draws[2] * 20), milliseconds=number % 997),
-            index + hold, stop, round(paid * (1 + sign * TAKE_PROFIT), symbol.price_decimals),
-            behaviour.reasons[number % len(behaviour.reasons)], round(0.7 + 0.25 * draws[5], 4),
-        )  # fmt: skip
+            index + hold,
+            stop,
+            round(paid * (1 + sign * TAKE_PROFIT), symbol.price_decimals),
+            behaviour.reasons[number % len(behaviour.reasons)],
+            round(0.7 + 0.25 * draws[5], 4),
+        )
         self._fill(position, "entry", paid, position.entry_at, "BUY" if sign > 0 else "SELL")
         self.session.positions.append(position)
         self.open.append(position)
