@@ -49,11 +49,11 @@ def _keep(evidence: Path, target: Path) -> int:
     kept = [entry for entry in manifest["answers"] if entry["source"] in SOURCES and entry["status"] == "ok"]
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for number, entry in enumerate(sorted(kept, key=lambda one: (one["source"], one["key"])), start=1):
+    for number, entry in enumerate(sorted(kept, key=lambda entry: (entry["source"], entry["key"])), start=1):
         name = f"{number:02d}-{entry['source']}.json"
         shutil.copyfile(evidence / entry["file"], target / name)
         entry["file"] = name
-    kept.sort(key=lambda one: str(one["file"]))
+    kept.sort(key=lambda entry: str(entry["file"]))
     manifest["answers"] = kept
     (target / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return len(kept)

@@ -243,13 +243,13 @@ def _with_holes(series: Series) -> Series:
 
 def _with_nasty_labels(series: Iterator[Series]) -> Iterator[Series]:
     seen: set[str] = set()
-    for one in series:
-        yield one
-        free = {"symbol", "breaker_type", "type", "path"} & one.labels.keys()
-        if free and one.name not in seen and not one.name.endswith(("_bucket", "_sum", "_count")):
-            seen.add(one.name)
+    for line in series:
+        yield line
+        free = {"symbol", "breaker_type", "type", "path"} & line.labels.keys()
+        if free and line.name not in seen and not line.name.endswith(("_bucket", "_sum", "_count")):
+            seen.add(line.name)
             for text in NASTY[:10]:
-                yield replace(one, labels={**one.labels, min(free): text})
+                yield replace(line, labels={**line.labels, min(free): text})
 
 
 def _nasty_lines() -> list[Line]:

@@ -35,19 +35,19 @@ def alert(simulation: Simulation, spec: AlertSpec | None = None) -> dict[str, An
 
 def payload(simulation: Simulation) -> dict[str, Any]:
     """The webhook message (version 4) about the incident's alert."""
-    one = alert(simulation)
+    subject = alert(simulation)
     name = simulation.incident.alert.name
     return {
         "version": "4",
         "groupKey": f'{{}}:{{alertname="{name}", cluster="", service=""}}',
         "truncatedAlerts": 0,
-        "status": one["status"],
+        "status": subject["status"],
         "receiver": "runbook",
         "groupLabels": {"alertname": name},
-        "commonLabels": one["labels"],
-        "commonAnnotations": one["annotations"],
+        "commonLabels": subject["labels"],
+        "commonAnnotations": subject["annotations"],
         "externalURL": "http://alertmanager-service:9093",
-        "alerts": [one],
+        "alerts": [subject],
     }
 
 

@@ -122,20 +122,15 @@ def llm_decisions(sessions: list[Session], market: Market, seed: int) -> Iterato
     rng = np.random.default_rng([seed, 4])
     for session in sessions[-2:]:
         for position in session.positions:
-            won = None if position.exit_at is None else "SUCCESS" if position.realized_pnl > 0 else "FAILURE"
-            outcome = None if position.exit_at is None else position.realized_pnl
+            outcome, pnl = _outcome(position)
             share = position.entry_price * position.quantity / session.initial_capital
-            above = share > session.limits.max_position_size * 1.1
+            decision = f"{position.side} {position.symbol}: {position.reason}"
+            approval = f"Approved: size {share:.0%} of the portfolio, within limits"
+            if share > session.limits.max_position_size * 1.1:
+                approval = f"Approved: size {share:.0%} of the portfolio is above the limit, strategy override is set"
             answers = (
-                ("signal", position.agent, f"{position.side} {position.symbol}: {position.reason}", 3.0),
-                (
-                    "risk_approval",
-                    "risk-manager",
-                    f"Approved: size {share:.0%} of the portfolio is above the limit, strategy override is set"
-                    if above
-                    else f"Approved: size {share:.0%} of the portfolio, within limits",
-                    1.0,
-                ),
+                ("signal", position.agent, decision, 3.0),
+                ("risk_approval", "risk-manager", approval, 1.0),
             )
             for kind, agent, answer, seconds in answers:
                 tokens = int(700 + 900 * rng.random())
@@ -151,14 +146,21 @@ def llm_decisions(sessions: list[Session], market: Market, seed: int) -> Iterato
                     int(rng.lognormal(7.1, 0.35)),
                     round(tokens * 9e-6, 6),
                     False,
-                    won,
                     outcome,
+                    pnl,
                     agent,
                     position.confidence,
                     json.dumps({"position_share": round(share, 4)}),
                     json.dumps({"signal_id": signal_id(position)}),
                     position.entry_at - timedelta(seconds=seconds),
                 )
+
+
+def _outcome(position: Position) -> tuple[str | None, float | None]:
+    """(SUCCESS or FAILURE, PnL in USDT); None for both while the position is open."""
+    if position.exit_at is None:
+        return None, None
+    return "SUCCESS" if position.realized_pnl > 0 else "FAILURE", position.realized_pnl
 
 
 def agent_status(session: Session, incident: Incident, seed: int) -> Iterator[Row]:
@@ -221,7 +223,7 @@ def audit_logs(sessions: list[Session], incident: Incident) -> Iterator[Row]:
         _note(
             p.entry_at,
             "ORDER_PLACED",
-            f"position/{identity('position', p.session, p.number)}",
+            f"position/{p.id}",
             f"{p.side} {p.symbol}",
             p.agent,
             quantity=p.quantity,

@@ -10,6 +10,7 @@ from cryptofunk_demo.workloads import MEBI, Workload
 
 _RATE = 512 * 1024
 """runtime.MemProfileRate: one sample for so many allocated bytes, on average."""
+# (share of what the program usually uses, objects, frames with the innermost first)
 _USUAL = (
     (
         0.22,
@@ -64,10 +65,10 @@ def profile(workload: Workload, incident: Incident) -> str:
         Allocation(workload.name, size_bytes=int(base * share), objects=count, frames=frames)
         for share, count, frames in _USUAL
     ]
-    sites += [one for one in incident.allocations if one.workload == workload.name]
-    sites.sort(key=lambda one: -one.size_bytes)
-    live = sum(one.size_bytes for one in sites)
-    sampled = [_sampled(one) for one in sites]
+    sites += [site for site in incident.allocations if site.workload == workload.name]
+    sites.sort(key=lambda site: -site.size_bytes)
+    live = sum(site.size_bytes for site in sites)
+    sampled = [_sampled(site) for site in sites]
     head = f"{sum(s[0] for s in sampled)}: {sum(s[1] for s in sampled)}"
     lines = [f"heap profile: {head} [{head}] @ heap/{2 * _RATE}"]
     for number, (site, (count, size)) in enumerate(zip(sites, sampled, strict=True)):

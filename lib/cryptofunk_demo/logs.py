@@ -66,7 +66,7 @@ def _lines(workload: Workload, simulation: Simulation, number: int) -> list[Line
     lines = [*_routine(workload, simulation.seed, number)]
     for entry in simulation.incident.logs:
         if entry.workload == workload.name:
-            lines += _told(entry, simulation)
+            lines += _of_incident(entry, simulation)
     began = _began(workload, simulation)
     return sorted((line for line in lines if began <= line.time <= AS_OF), key=lambda line: line.time)
 
@@ -119,7 +119,7 @@ def _routine(workload: Workload, seed: int, number: int) -> Iterator[Line]:
         yield Line(time, _zerolog(time, level, message, filled, number + count // 40))
 
 
-def _told(entry: LogLine, simulation: Simulation) -> Iterator[Line]:
+def _of_incident(entry: LogLine, simulation: Simulation) -> Iterator[Line]:
     start = MOMENT + timedelta(minutes=entry.minute)
     for n in range(entry.count):
         time = start + timedelta(seconds=n * entry.every_seconds, milliseconds=37 * n % 1000)

@@ -28,16 +28,20 @@ def log(state: State, pod: Object, query: dict[str, str]) -> Answer:
     kept = [line for line in lines if line.time <= state.now and (since is None or line.time >= since)]
     if tail is not None:
         kept = kept[len(kept) - min(tail, len(kept)) :]
-    stamped = query.get("timestamps") in ("true", "1")
-    body = "".join(f"{_nano(line) + ' ' if stamped else ''}{line.text}\n" for line in kept).encode("utf-8", "replace")
+    texts = [line.text for line in kept]
+    if query.get("timestamps") in ("true", "1"):
+        texts = [f"{_nano(line)} {line.text}" for line in kept]
+    body = "".join(f"{text}\n" for text in texts).encode("utf-8", "replace")
     limit = _number(name, query, "limitBytes", 1)
     return 200, "text/plain", body if limit is None else body[:limit]
 
 
 def proxied(state: State, resource: str, target: str, path: str, request: Request) -> Answer:
     """What a service's or pod's port answers. `target` is name, name:port or scheme:name:port."""
-    parts = target.split(":")
-    name, port = (parts[1], parts[2]) if len(parts) == 3 else (parts[0], parts[1] if len(parts) > 1 else "")
+    asked = target
+    if target.count(":") == 2:
+        target = target.partition(":")[2]
+    name, _, port = target.partition(":")
     items = {item["metadata"]["name"]: item for item in state.objects.get(resource, [])}
     if name not in items:
         raise not_found(resource, "", name)
@@ -45,7 +49,7 @@ def proxied(state: State, resource: str, target: str, path: str, request: Reques
     if resource == "services":
         app = items[name]["spec"]["selector"]["app.kubernetes.io/name"]
         if not _has_endpoints(state, items[name]):
-            raise Refusal(503, f'no endpoints available for service "{quote(target)}"')
+            raise Refusal(503, f'no endpoints available for service "{quote(asked)}"')
         ports = items[name]["spec"]["ports"]
         chosen = next((p for p in ports if port in ("", str(p["port"]), p["name"])), None)
         if chosen is None:

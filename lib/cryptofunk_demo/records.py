@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 
-from cryptofunk_demo import decisions
+from cryptofunk_demo import decisions, orders
 from cryptofunk_demo.accounts import Account
 from cryptofunk_demo.incident import Incident
 from cryptofunk_demo.market import EXCHANGE, NAMES, Market, candlesticks
-from cryptofunk_demo.moment import AS_OF, MOMENT, identity
+from cryptofunk_demo.moment import AS_OF, identity
 from cryptofunk_demo.trading import Position, Session
 
 Row = tuple[object, ...]
@@ -40,15 +39,6 @@ POSITIONS = (
     "id session_id symbol exchange side entry_price exit_price quantity entry_time exit_time stop_loss take_profit "
     "realized_pnl unrealized_pnl fees entry_reason exit_reason metadata created_at updated_at"
 )
-ORDERS = (
-    "id session_id position_id exchange_order_id symbol exchange side type status price stop_price quantity "
-    "executed_quantity executed_quote_quantity time_in_force placed_at filled_at canceled_at error_message "
-    "metadata created_at updated_at"
-)
-TRADES = (
-    "id order_id exchange_trade_id symbol exchange side price quantity quote_quantity commission commission_asset "
-    "executed_at is_maker metadata created_at"
-)
 PERFORMANCE = (
     "id session_id metric_time symbol total_value cash_balance position_value unrealized_pnl realized_pnl total_pnl "
     "win_rate sharpe_ratio max_drawdown metadata created_at"
@@ -64,8 +54,8 @@ def tables(
         _rows("candlesticks", CANDLES, _candles(market)),
         _rows("trading_sessions", SESSIONS, map(_session, sessions, accounts)),
         _rows("positions", POSITIONS, (_position(p, market) for s in sessions for p in s.positions)),
-        _rows("orders", ORDERS, _orders(sessions, incident)),
-        _rows("trades", TRADES, (row for s in sessions for p in s.positions for row in _trades(p))),
+        _rows("orders", orders.ORDERS, orders.orders(sessions, incident)),
+        _rows("trades", orders.TRADES, orders.trades(sessions)),
         _rows("performance_metrics", PERFORMANCE, _performance(sessions, accounts)),
         _rows("agent_signals", decisions.SIGNALS, decisions.signals(sessions, market, incident, seed)),
         _rows("llm_decisions", decisions.DECISIONS, decisions.llm_decisions(sessions, market, seed)),
@@ -162,14 +152,6 @@ def _session(session: Session, account: Account) -> Row:
     )
 
 
-def position_id(position: Position) -> str:
-    return str(identity("position", position.session, position.number))
-
-
-def order_id(position: Position, kind: str) -> str:
-    return str(identity("order", position.session, position.number, kind))
-
-
 def _position(position: Position, market: Market) -> Row:
     mark = float(market.close[-1, NAMES.index(position.symbol)])
     unrealized = position.unrealized_pnl(mark)
@@ -179,7 +161,7 @@ def _position(position: Position, market: Market) -> Row:
         "confidence": position.confidence,
     }
     return (
-        position_id(position),
+        position.id,
         str(identity("session", position.session)),
         position.symbol,
         EXCHANGE,
@@ -200,160 +182,6 @@ def _position(position: Position, market: Market) -> Row:
         position.entry_at,
         position.exit_at or AS_OF,
     )
-
-
-def _orders(sessions: list[Session], incident: Incident) -> Iterator[Row]:
-    for session in sessions:
-        for position in session.positions:
-            yield from _orders_of(position, session)
-    if incident.stray_order:
-        session = sessions[-1]
-        placed = MOMENT - timedelta(minutes=3, seconds=12)
-        yield _order(
-            str(identity("order", "stray")),
-            session.id,
-            None,
-            "ETHUSDT",
-            "BUY",
-            "LIMIT",
-            "NEW",
-            2_640.0,
-            None,
-            0.3,
-            [],
-            placed,
-            None,
-            None,
-            {"agent_name": "mean-reversion", "client": "bracket"},
-        )
-
-
-def _orders_of(position: Position, session: Session) -> Iterator[Row]:
-    enter, leave = ("BUY", "SELL") if position.sign > 0 else ("SELL", "BUY")
-    by = {"agent_name": position.agent}
-    entries = [(f.quantity, f.quote) for f in position.fills if f.order == "entry"]
-    exits = [(f.quantity, f.quote) for f in position.fills if f.order == "exit"]
-    filled = max(f.executed_at for f in position.fills if f.order == "entry")
-    yield _order(
-        order_id(position, "entry"),
-        session.id,
-        position_id(position),
-        position.symbol,
-        enter,
-        "MARKET",
-        "FILLED",
-        None,
-        None,
-        position.quantity,
-        entries,
-        position.entry_at - timedelta(milliseconds=180),
-        filled,
-        None,
-        by,
-    )
-    stopped = position.exit_reason == "stop_loss"
-    if position.stop_loss is not None:
-        status = "FILLED" if stopped else "CANCELED" if position.exit_at else "NEW"
-        yield _order(
-            order_id(position, "exit" if stopped else "stop"),
-            session.id,
-            position_id(position),
-            position.symbol,
-            leave,
-            "STOP_LOSS",
-            status,
-            None,
-            position.stop_loss,
-            position.quantity,
-            exits if stopped else [],
-            filled + timedelta(milliseconds=250),
-            position.exit_at if stopped else None,
-            None if stopped else position.exit_at,
-            by,
-        )
-    if position.exit_at and not stopped:
-        yield _order(
-            order_id(position, "exit"),
-            session.id,
-            position_id(position),
-            position.symbol,
-            leave,
-            "LIMIT" if position.exit_reason == "take_profit" else "MARKET",
-            "FILLED",
-            position.take_profit if position.exit_reason == "take_profit" else None,
-            None,
-            position.quantity,
-            exits,
-            position.exit_at - timedelta(milliseconds=160),
-            position.exit_at,
-            None,
-            by,
-        )
-
-
-def _order(
-    identifier: str,
-    session: str,
-    position: str | None,
-    symbol: str,
-    side: str,
-    kind: str,
-    status: str,
-    price: float | None,
-    stop: float | None,
-    quantity: float,
-    fills: list[tuple[float, float]],
-    placed: object,
-    filled: object,
-    canceled: object,
-    metadata: dict[str, str],
-) -> Row:
-    return (
-        identifier,
-        session,
-        position,
-        str(int(identifier[:8], 16) + 28_000_000_000),
-        symbol,
-        EXCHANGE,
-        side,
-        kind,
-        status,
-        price,
-        stop,
-        quantity,
-        round(sum(q for q, _ in fills), 8),
-        round(sum(q for _, q in fills), 8),
-        "GTC",
-        placed,
-        filled,
-        canceled,
-        None,
-        json.dumps(metadata),
-        placed,
-        filled or canceled or placed,
-    )
-
-
-def _trades(position: Position) -> Iterator[Row]:
-    for number, fill in enumerate(position.fills):
-        identifier = identity("trade", position.session, position.number, number)
-        yield (
-            str(identifier),
-            order_id(position, fill.order),
-            str(identifier.int % 10**10),
-            fill.symbol,
-            EXCHANGE,
-            fill.side,
-            fill.price,
-            fill.quantity,
-            fill.quote,
-            fill.commission,
-            "USDT",
-            fill.executed_at,
-            False,
-            None,
-            fill.executed_at,
-        )
 
 
 def _performance(sessions: list[Session], accounts: list[Account]) -> Iterator[Row]:

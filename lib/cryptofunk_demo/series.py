@@ -161,11 +161,11 @@ def spans(name: str, labels: Mapping[str, str], firings: Iterable[tuple[datetime
 def openmetrics(series: Iterable[Series]) -> Iterator[str]:
     """The series as OpenMetrics text, one piece a series, and its end mark."""
     known = {id(times): _stamps(times) for times in (FINE, COARSE)}
-    for one in series:
-        times = known.get(id(one.times)) or _stamps(one.times)
-        labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in one.labels.items())
-        prefix = f"{one.name}{{{labels}}} " if labels else f"{one.name} "
-        pairs = zip(one.values.tolist(), times, strict=True)
+    for line in series:
+        times = known.get(id(line.times)) or _stamps(line.times)
+        labels = ",".join(f'{key}="{_escaped(value)}"' for key, value in line.labels.items())
+        prefix = f"{line.name}{{{labels}}} " if labels else f"{line.name} "
+        pairs = zip(line.values.tolist(), times, strict=True)
         yield "".join([f"{prefix}{value:.10g} {time}\n" for value, time in pairs]).replace(" nan ", " NaN ")
     yield "# EOF\n"
 

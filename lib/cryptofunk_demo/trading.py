@@ -78,6 +78,10 @@ class Position:
     exit_reason: str = ""
 
     @property
+    def id(self) -> str:
+        return str(identity("position", self.session, self.number))
+
+    @property
     def sign(self) -> int:
         return 1 if self.side == "LONG" else -1
 
