@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,19 @@ def test_none_of_ours_imports_the_demos_old_address(copied_tree: Path) -> None:
     path.write_text(f"{path.read_text(encoding='utf-8')}\nfrom runbook import demo\n", encoding="utf-8")
 
     assert "runbook.session -> runbook.demo" in broken(copied_tree, "imports-point-down")
+
+
+def test_the_demos_modules_go_in_no_circle() -> None:
+    """Not even for type checking, which import-linter leaves out."""
+    imported: dict[str, set[str]] = {}
+    for path in (ROOT / "lib" / "cryptofunk_demo").glob("*.py"):
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        imported[path.stem] = {name.removeprefix("cryptofunk_demo.") for name in names}
+
+    TopologicalSorter(imported).prepare()  # raises CycleError with the circle
 
 
 def test_an_incident_written_for_the_old_address_still_loads() -> None:
