@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
-from runbook.steps.shared.verdicts import checklist, figures_of, kubectl, suspects, unknown_reasons
+from runbook.steps.platform.suspects import suspects
+from runbook.steps.shared.verdicts import checklist, figures_of, kubectl, unknown_reasons
 
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
