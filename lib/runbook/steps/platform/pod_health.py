@@ -79,8 +79,10 @@ def _pods(of: str, rows: pd.DataFrame, ended: pd.DataFrame) -> Pods:
 
 def _reasons(rows: pd.DataFrame, ended: pd.DataFrame) -> str:
     reasons = [f"{app} waits: {why}" for app, why in zip(rows["app"], rows["waiting"], strict=True) if why]
-    for pod in ended.itertuples():
-        reasons.append(f"{pod.app} ended {moment(pod.last_exit_at)} by {ended_by(pod.last_exit, pod.last_exit_code)}")
+    reasons += [
+        f"{pod.app} ended {moment(pod.last_exit_at)} by {ended_by(pod.last_exit, pod.last_exit_code)}"
+        for pod in ended.itertuples()
+    ]
     return f"{'; '.join(reasons[:_DETAILS_MAX])}." if reasons else ""
 
 
