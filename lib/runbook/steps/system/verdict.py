@@ -37,14 +37,7 @@ def decide(findings: Findings, window: Window, namespace: str = "cryptofunk") ->
         *(f"Shortly before: {suspect.text}." for suspect in near[:3]),
         *unknown_reasons(findings),
     )
-    return Verdict(
-        decision,
-        summary,
-        status,
-        reasons,
-        _actions(findings, namespace),
-        checklist(findings, _QUESTIONS),
-    )
+    return Verdict(decision, summary, status, reasons, _actions(findings, namespace), checklist(findings, _QUESTIONS))
 
 
 def _judged(
