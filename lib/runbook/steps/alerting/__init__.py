@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from runbook.steps.alerting.observations import about, evaluated, firing, history, logs, rule, tables
+from runbook.steps.alerting.figures import Firing, History, Standing
+from runbook.steps.alerting.observations import about, evaluated, logs, rule, tables
+from runbook.steps.alerting.occurrences import firing, history
 from runbook.steps.alerting.verdict import decide
 
 __all__ = [
+    "Firing",
+    "History",
+    "Standing",
     "about",
     "decide",
     "evaluated",
