@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
+from runbook.steps.alerting.figures import About, Evaluated, Rule
 from runbook.steps.shared.verdicts import (
     Suspect,
     checklist,
@@ -23,8 +24,11 @@ from runbook.words import names
 
 def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
     """The conclusion for an alert without a procedure: does it hold, what is it about, and what changed just before."""
-    measured, it = figures_of(findings, "alerting.evaluated"), figures_of(findings, "alerting.about")
-    apps = [app for app in str(it.get("apps", "")).split(", ") if app]
+    measured, it = (
+        {part: getattr(found, part) for part in found.__slots__} if found else {}
+        for found in (findings.get(Evaluated), findings.get(About))
+    )
+    apps = it.get("apps", ())
     near = suspects(findings, measured.get("since") or window.starts_at)
     # What this alert itself shows is not a second fault.
     broken = [
@@ -71,7 +75,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
 def _actions(
     apps: Sequence[str], near: Sequence[Suspect], findings: Mapping[str, Finding], alert: Alert, namespace: str
 ) -> Iterator[Action]:
-    expression = str(figures_of(findings, "alerting.rule").get("expression", ""))
+    expression = getattr(findings.get(Rule), "expression", "")
     if deployment := next((one.deployment for one in near if one.deployment), ""):
         yield Action(
             f"See what changed in {deployment}",
