@@ -13,6 +13,7 @@ from runbook.outcome import Status
 from runbook.sources.metrics import Metrics, union
 from runbook.steps.alerting import expression, wording
 from runbook.steps.alerting.figures import Evaluated, Rule
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.levels import part
 from runbook.words import duration
 
@@ -44,7 +45,7 @@ def rule(alert: Alert, metrics: Metrics) -> Finding[Rule]:
         differs=bool(linked) and listed.is_there and linked.split() != listed.expression.split(),
     )
     return Finding(
-        Status.WARNING if figures.differs else Status.OK,
+        graded(False, figures.differs),
         f"The alert fires on: {fires_on[:240]}",
         wording.rule_detail(alert.name, figures, unread),
         figures,

@@ -78,9 +78,9 @@ class Evaluated:
 class About:
     """The deployments and tables the alert names, and the deployment of each of their pods that is not ready."""
 
-    apps: tuple[str, ...]
-    tables: tuple[str, ...]
-    not_ready: tuple[str, ...]
+    apps: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    not_ready: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

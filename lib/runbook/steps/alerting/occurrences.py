@@ -14,6 +14,7 @@ from runbook.sources.alerts import Alerts
 from runbook.sources.metrics import Metrics, quote
 from runbook.steps.alerting import wording
 from runbook.steps.alerting.figures import Firing, History, Standing
+from runbook.steps.shared.grading import graded
 from runbook.words import duration
 
 HISTORY_DAYS = 14
@@ -34,7 +35,7 @@ def firing(alerts: Alerts, alert: Alert, window: Window) -> Finding[Firing]:
     distinct = sorted(set(map(str, others["name"])))
     standing = _standing(active[active["name"] == alert.name])
     return Finding(
-        Status.WARNING if critical else Status.OK,
+        graded(False, critical),
         wording.firing_title(len(others), distinct),
         f"{alert.name} itself is {standing} in Alertmanager.",
         Firing(len(others), critical, tuple(distinct[:_NAMES_MAX]), standing),
@@ -79,7 +80,7 @@ def history(metrics: Metrics, alert: Alert, window: Window) -> Finding[History]:
     found = History(len(earlier), earlier[-1][0], usual)
     newest_first = spans.iloc[::-1].reset_index(drop=True)
     return Finding(
-        Status.WARNING if found.times >= _OFTEN else Status.OK,
+        graded(False, found.times >= _OFTEN),
         wording.history_title(alert.name, found, HISTORY_DAYS),
         f"It fired for {duration(usual)} (median); seen at a resolution of {duration(_BUCKET_SECONDS)}.",
         found,

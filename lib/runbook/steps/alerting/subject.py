@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -15,9 +14,11 @@ from runbook.sources.database import Database
 from runbook.sources.overlap import at_once
 from runbook.steps.alerting import naming, wording
 from runbook.steps.alerting.figures import About, Rule, Tables
-from runbook.steps.platform.observations import logs_of
+from runbook.steps.platform import MergedLog, logs_of
+from runbook.steps.shared.grading import graded
 
 _APPS_MAX = 4
+_LOGS_MAX = 3
 _DEAD_ROWS_LEAST = 10_000
 _UNITS = {"bytes": "bytes", "live_rows": "", "dead_rows": "", "last_vacuum": "time", "last_analyze": "time"}
 
@@ -35,7 +36,7 @@ def about(alert: Alert, cluster: Cluster, rule: Finding[Rule] | None = None) -> 
         not_ready=tuple(map(str, down["app"])),
     )
     return Finding(
-        _status(figures),
+        graded(figures.not_ready, not figures.apps),
         wording.about_title(figures),
         wording.about_detail(figures),
         figures,
@@ -56,12 +57,6 @@ def _found_by(alert: Alert, expression: str, pods: pd.DataFrame, deployments: pd
     return found
 
 
-def _status(found: About) -> Status:
-    if found.not_ready:
-        return Status.CRITICAL
-    return Status.OK if found.apps else Status.WARNING
-
-
 def _table_of(pods: pd.DataFrame, found_by: Mapping[str, str]) -> Table:
     shown = pd.DataFrame(
         {
@@ -77,17 +72,13 @@ def _table_of(pods: pd.DataFrame, found_by: Mapping[str, str]) -> Table:
     return Table("Pods the alert is about", shown, {"restarts": "", "ended at": "time"})
 
 
-def logs(about_found: Finding[About], cluster: Cluster, window: Window) -> Finding[Any]:
+def logs(about_found: Finding[About], cluster: Cluster, window: Window) -> Finding[MergedLog]:
     """What the alert's deployments log, by pattern, worst first."""
     apps = about_found.known.apps
     if not apps:
-        return Finding(
-            Status.OK,
-            "The alert names no deployment whose log to read",
-            "Neither its labels nor its metrics do.",
-            {"errors": 0},
-        )
-    return logs_of(cluster, window, apps[:3], "alerting.logs")
+        title = "The alert names no deployment whose log to read"
+        return Finding(Status.OK, title, "Neither its labels nor its metrics do.", MergedLog())
+    return logs_of(cluster, window, apps[:_LOGS_MAX])
 
 
 def tables(about_found: Finding[About], database: Database) -> Finding[Tables]:
@@ -101,7 +92,7 @@ def tables(about_found: Finding[About], database: Database) -> Finding[Tables]:
     dead = frame[frame["dead_rows"] > frame["live_rows"].clip(lower=_DEAD_ROWS_LEAST)]
     first = frame.iloc[0]
     return Finding(
-        Status.WARNING if len(dead) else Status.OK,
+        graded(False, len(dead)),
         wording.tables_title(first["table_name"], first["bytes"], int(first["live_rows"]), dead["table_name"]),
         "",
         Tables(len(frame)),

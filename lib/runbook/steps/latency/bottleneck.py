@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from runbook.findings import Finding, Table
-from runbook.outcome import Status
 from runbook.steps.latency import wording
 from runbook.steps.latency.durations import ratio_of
 from runbook.steps.latency.figures import (
@@ -24,6 +23,7 @@ from runbook.steps.latency.figures import (
     Throttling,
 )
 from runbook.steps.shared.fleet import deployment_of
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.levels import or_zero
 
 _LOOKS_SLOW_RATIO = 1.25
@@ -52,7 +52,7 @@ def cause(seen: Finding[Decisions], split_up: Finding[Parts], throttled: Finding
         moved = cpu
     figures = Bottleneck(moved.part if slow and moved else None, slow, added_ms, (*shared, cpu))
     return Finding(
-        Status.WARNING if slow else Status.OK,
+        graded(False, slow),
         wording.bottleneck_title(figures),
         wording.bottleneck_detail(figures, moved, spared, is_cpu_known=throttled.is_known),
         figures,

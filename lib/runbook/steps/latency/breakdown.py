@@ -17,6 +17,7 @@ from runbook.steps.latency import wording
 from runbook.steps.latency.durations import medians, ratio_of
 from runbook.steps.latency.figures import MOVED_RATIO, ModelLatency, Part, PartLatency, Parts
 from runbook.steps.latency.series import PARTS, parts_expression
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import number, text
 from runbook.words import amount
 
@@ -95,9 +96,7 @@ def models(database: Database, window: Window) -> Finding[ModelLatency]:
     since = window.starts_at - timedelta(minutes=30)
     frame = database.ask("latency/models", start=window.start, since=since, as_of=window.as_of).frame
     if frame.empty:
-        return Finding(
-            Status.UNKNOWN, "LLM decisions: none in the window", "llm_decisions has no row in the window."
-        )
+        return Finding(Status.UNKNOWN, "LLM decisions: none in the window", "llm_decisions has no row in the window.")
     slowest = frame.iloc[0]
     p95_ms, p95_before_ms = number(slowest["p95_now_ms"]), number(slowest["p95_before_ms"])
     figures = ModelLatency(
@@ -108,7 +107,7 @@ def models(database: Database, window: Window) -> Finding[ModelLatency]:
         few=not number(slowest["calls_now"]) >= _CALLS_LEAST,
     )
     return Finding(
-        Status.WARNING if figures.ratio >= MOVED_RATIO and not figures.few else Status.OK,
+        graded(False, figures.ratio >= MOVED_RATIO and not figures.few),
         wording.models_title(figures),
         f"{amount(slowest['calls_now'])} calls, {amount(slowest['calls_before'])} before.",
         figures,

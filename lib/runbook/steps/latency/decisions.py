@@ -15,6 +15,7 @@ from runbook.steps.latency import wording
 from runbook.steps.latency.durations import medians
 from runbook.steps.latency.figures import LIMIT_MS, AgentLatency, Decisions
 from runbook.steps.latency.series import MS, SECONDS, by_agent, means_expression, named, quantiles_expression
+from runbook.steps.shared.grading import graded
 
 _OVER_SHARE = 0.05
 _COLUMNS = {
@@ -29,7 +30,9 @@ _COLUMNS = {
 }
 
 
-def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms: float = LIMIT_MS) -> Finding[Decisions]:
+def agents(
+    metrics: Metrics, window: Window, agent_type: str = "", threshold_ms: float = LIMIT_MS
+) -> Finding[Decisions]:
     """Decision latency: p50, p95 and p99 by agent against the threshold, before the alert and now."""
     quantiles, means = (
         named(answer.frame)
@@ -46,7 +49,7 @@ def agents(metrics: Metrics, window: Window, agent_type: str = "", threshold_ms:
     measured = measured.sort_values(["is_slow", "mean_ms"], ascending=False, ignore_index=True)
     figures = Decisions(tuple(AgentLatency(*row) for row in measured.itertuples(index=False)), threshold_ms, series)
     return Finding(
-        Status.WARNING if figures.slow else Status.OK,
+        graded(False, figures.slow),
         wording.agents_title(figures),
         wording.agents_detail(figures, agent_type),
         figures,

@@ -15,6 +15,7 @@ from runbook.steps.latency.durations import medians
 from runbook.steps.latency.figures import THROTTLED, Throttling
 from runbook.steps.latency.series import throttling_expression
 from runbook.steps.shared.fleet import workload_of
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.quotas import Limits, limits_of
 from runbook.steps.shared.values import number
 
@@ -46,7 +47,7 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding[Th
         series={deployment: series[pod] for deployment, pod in of_each["pod"].items()},
     )
     return Finding(
-        Status.WARNING if held else Status.OK,
+        graded(False, held),
         wording.throttling_title(figures, most=of_each.index[0]),
         wording.throttling_detail(figures, unread),
         figures,

@@ -14,6 +14,7 @@ from runbook.sources.database import Database
 from runbook.sources.overlap import at_once
 from runbook.steps.latency import slow_statements, wording
 from runbook.steps.latency.figures import SlowLog, SlowQueries, Statement
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import number
 from runbook.words import is_missing
 
@@ -36,7 +37,7 @@ def slow_queries(database: Database, window: Window, logged: Finding[SlowLog] | 
     figures = _counted(_running(running), statements, window)
     is_suspect = not figures.is_available or figures.slow or figures.running or figures.is_late or in_log
     return Finding(
-        Status.WARNING if is_suspect else Status.OK,
+        graded(False, is_suspect),
         wording.slow_queries_title(figures),
         wording.slow_queries_detail(figures, in_log),
         figures,
@@ -73,7 +74,9 @@ def _counted(now: SlowQueries, statements: pd.DataFrame, window: Window) -> Slow
 def _statements_table(found: SlowQueries, statements: pd.DataFrame) -> tuple[Table, ...]:
     if not found.is_available:
         return ()
-    caption = f"Slowest statements by mean time, counted{wording.since_reset(found) or ' since the statistics were reset'}"
+    caption = (
+        f"Slowest statements by mean time, counted{wording.since_reset(found) or ' since the statistics were reset'}"
+    )
     return (Table(caption, statements.drop(columns="counted_since"), _STATEMENT_UNITS),)
 
 
@@ -103,7 +106,11 @@ def slow_log(cluster: Cluster, window: Window) -> Finding[SlowLog]:
         wording.slow_log_title(figures),
         wording.slow_log_detail(figures),
         figures,
-        (Table("Slow statements in postgres' log (? stands for values)", grouped.drop(columns="total"), _LOGGED_UNITS),),
+        (
+            Table(
+                "Slow statements in postgres' log (? stands for values)", grouped.drop(columns="total"), _LOGGED_UNITS
+            ),
+        ),
     )
 
 
