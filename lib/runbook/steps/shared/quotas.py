@@ -65,7 +65,7 @@ def known_limits(findings: Mapping[str, Finding]) -> dict[str, dict[str, Any]]:
     return {
         deployment: dict(one)
         for found in findings.values()
-        if found.is_known and isinstance(found.figures.get("limits"), Mapping)
+        if found.is_known and isinstance(found.figures, Mapping) and isinstance(found.figures.get("limits"), Mapping)
         for deployment, one in found.figures["limits"].items()
     }
 
