@@ -11,7 +11,6 @@ from typing import Any
 from runbook.findings import Findings
 from runbook.outcome import Action
 from runbook.steps import platform
-from runbook.steps.agents.agent_logs import LastWords
 from runbook.steps.agents.figures import AgentLog, Fleet, LastWords, McpServers, Need, Needed, Resources
 from runbook.steps.shared.fleet import MCP_SERVERS
 from runbook.steps.shared.quotas import raise_limit
