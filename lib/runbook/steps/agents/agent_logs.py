@@ -25,7 +25,7 @@ def logs(side: Finding[Fleet], cluster: Cluster, window: Window) -> Finding[Agen
     if not app:
         return Finding(Status.OK, "No agent is affected or named, so no log was read", "", AgentLog())
     log = platform.logs(cluster, window, app)
-    found = AgentLog(app, log.figures["errors"], log.figures.get("worst", ""))
+    found = AgentLog(app, log.known.errors, log.known.worst)
     return Finding(log.status, log.title, log.detail, found, log.tables)
 
 

@@ -6,14 +6,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from runbook.findings import Findings
 from runbook.outcome import Action
-from runbook.steps import platform
 from runbook.steps.agents.figures import AgentLog, Fleet, LastWords, McpServers, Need, Needed, Resources
+from runbook.steps.platform import Logs, Rollouts
 from runbook.steps.shared.fleet import MCP_SERVERS
-from runbook.steps.shared.quotas import raise_limit
+from runbook.steps.shared.quotas import Limits, raise_limit
 from runbook.steps.shared.verdicts import kubectl
 
 _DATABASE_WORDS = re.compile(r"postgres|database|connection pool|too many clients|sql")
@@ -83,24 +82,20 @@ def cause_of(findings: Findings) -> Cause:
 
 def _complaints(findings: Findings) -> str:
     """What the affected agent and the orchestrator said last, and worst, in small letters."""
-    said = [last.words for last in findings.every(LastWords)]
-    said += [log.worst for log in findings.every(AgentLog)]
-    orchestrator = findings.of(platform.logs, "orchestrator")
-    if orchestrator is not None and orchestrator.is_known:
-        said.append(str(orchestrator.figures.get("worst", "")))
-    return " ".join(said).lower()
+    orchestrator = (log.worst for log in findings.every(Logs) if log.app == "orchestrator")
+    last = (last.words for last in findings.every(LastWords))
+    worst = (log.worst for log in findings.every(AgentLog))
+    return " ".join((*last, *worst, *orchestrator)).lower()
 
 
 def rolled_out(findings: Findings) -> tuple[str, ...]:
     """The deployments that were rolled out in the window."""
-    found = findings.of(platform.rollouts)
-    if found is None or not found.is_known:
-        return ()
-    return tuple(name for name in str(found.figures.get("rolled_out", "")).split(", ") if name)
+    changes = findings.get(Rollouts)
+    return changes.rolled_out if changes else ()
 
 
 def repair(
-    cause: Cause, rolled_out: Collection[str], namespace: str, limits: Mapping[str, Mapping[str, Any]]
+    cause: Cause, rolled_out: Collection[str], namespace: str, limits: Mapping[str, Limits]
 ) -> Iterator[Action]:
     """The commands that look into and repair the cause. `limits` are those of known_limits."""
     match cause.blamed:

@@ -14,6 +14,7 @@ from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.steps.agents import wording
 from runbook.steps.agents.figures import HEARTBEAT_STALE_SECONDS, AgentStatus, Fleet
+from runbook.steps.platform import Pods
 from runbook.steps.shared.fleet import deployment_of, workload_of
 from runbook.steps.shared.values import number, text
 
@@ -69,7 +70,7 @@ class Agent:
 
 
 def side_by_side(
-    window: Window, status: Finding[AgentStatus], pods: Finding[Any], agent_type: str = "", pod: str = ""
+    window: Window, status: Finding[AgentStatus], pods: Finding[Pods], agent_type: str = "", pod: str = ""
 ) -> Finding[Fleet]:
     """Agents and pods: each agent's row in agent_status beside its pod, whose names differ, and which are affected."""
     if not status.is_known and not pods.is_known:
@@ -127,7 +128,7 @@ def is_missing(value: Any) -> bool:
     return value is None or bool(pd.isna(value))
 
 
-def _joined(status: Finding[AgentStatus], pods: Finding[Any], window: Window) -> list[Agent]:
+def _joined(status: Finding[AgentStatus], pods: Finding[Pods], window: Window) -> list[Agent]:
     """Every agent that either source knows, in trouble first."""
     agents = {}
     for report in _reports(status):
@@ -152,15 +153,15 @@ def _reports(status: Finding[AgentStatus]) -> list[Report]:
     ]
 
 
-def _pods(pods: Finding[Any]) -> list[tuple[str, Pod]]:
+def _pods(pods: Finding[Pods]) -> list[tuple[str, Pod]]:
     """Each pod with the deployment that it is of."""
-    frame = pods.series.get("pods", pd.DataFrame()) if pods.is_known else pd.DataFrame()  # type: ignore[attr-defined]
+    rows = pods.known.rows.to_dict("records") if pods.is_known else []
     return [
         (
             str(row["app"] or workload_of(str(row["name"]))),
             Pod(row["name"], row["ready"], row["restarts"], row["waiting"], row["last_exit"], row["last_exit_at"]),
         )
-        for row in frame.to_dict("records")
+        for row in rows
     ]
 
 

@@ -16,7 +16,6 @@ from runbook.steps.agents.presence import online, recovery, signals
 from runbook.steps.agents.state import side_by_side
 from runbook.steps.agents.usage import resources
 from runbook.steps.shared.fleet import deployment_of
-from runbook.steps.shared.quotas import known_limits
 from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
 from runbook.words import names, plural
 
@@ -120,7 +119,7 @@ def _actions(
 ) -> Iterator[Action]:
     rolled = rolled_out(findings)
     if affected:
-        yield from repair(cause, rolled, namespace, known_limits(findings))
+        yield from repair(cause, rolled, namespace, platform.known_limits(findings))
     for deployment in affected[:3]:
         yield from _restart(deployment, cause, rolled, namespace)
     if affected:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from runbook.sources.overlap import at_once
 from runbook.steps.agents.agent_logs import words_before_restart
 from runbook.steps.agents.figures import LastWords
 from runbook.steps.agents.needs import message_of
+from runbook.steps.platform import Pods
 from runbook.steps.sessions.figures import OrchestratorHealth
 
 _PATHS = ("/health", "/readiness")
@@ -44,7 +44,7 @@ def orchestrator(cluster: Cluster) -> Finding[OrchestratorHealth]:
     )
 
 
-def last_words(orchestrator_pods: Finding[Any], cluster: Cluster, window: Window) -> Finding[LastWords]:
+def last_words(orchestrator_pods: Finding[Pods], cluster: Cluster, window: Window) -> Finding[LastWords]:
     """Last words: the orchestrator's log before its last restart in the window."""
-    restarted = orchestrator_pods.known.get("restarted")
-    return words_before_restart("orchestrator" if restarted else "", cluster, window)
+    app = "orchestrator" if orchestrator_pods.known.restarted else ""
+    return words_before_restart(app, cluster, window)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,11 +14,11 @@ from runbook.steps import exposure, platform
 from runbook.steps.agents import LastWords, McpServers, Need, Needed, mcp_servers
 from runbook.steps.agents import status as agent_status
 from runbook.steps.agents.causes import NEEDS, NO_CAUSE, Blamed, Cause, cause_of, repair, rolled_out
+from runbook.steps.platform import Pods
 from runbook.steps.sessions.figures import Flow, Halt, OrchestratorHealth, RestartSafety
 from runbook.steps.sessions.health import last_words, orchestrator
 from runbook.steps.sessions.session import paused
 from runbook.steps.sessions.trading import flow
-from runbook.steps.shared.quotas import known_limits
 from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
 from runbook.words import moment
 
@@ -68,14 +68,14 @@ def state_of(findings: Findings) -> State:
     """
     halt, trading, health = findings.get(Halt), findings.get(Flow), findings.get(OrchestratorHealth)
     pods = _pods(findings, _ORCHESTRATOR)
-    is_seen = bool(pods) or health is not None
-    is_broken = bool(pods.get("not_ready")) or bool(health and health.failing)
+    is_seen = pods is not None or health is not None
+    is_broken = bool(pods and pods.not_ready) or bool(health and health.failing)
     if halt and halt.paused and not is_broken:
         return State(Failure.PAUSED)
     if not is_broken and (trading is None or trading.flows):
         is_known = trading is not None and halt is not None and is_seen
         return State(Failure.RUNNING if is_known else Failure.UNKNOWN)
-    if pods.get("oom_killed"):
+    if pods and pods.oom_killed:
         return State(Failure.MEMORY)
     cause = cause_of(findings)
     if cause.blamed in NEEDS:
@@ -191,13 +191,13 @@ SELECT max(placed_at) AS last_order FROM orders;"""
 
 
 def _repairs(state: State, findings: Findings, unsafe: str, namespace: str) -> Iterator[Action]:
-    rolled, limits = rolled_out(findings), known_limits(findings)
+    rolled, limits = rolled_out(findings), platform.known_limits(findings)
     match state.failure:
         case Failure.DEPENDENCY:
             yield from repair(state.cause, rolled, namespace, limits)
-            killed = _pods(findings, "mcp-server").get("oom_killed", "")
-            servers = tuple(server for server in killed.split(", ") if server)
-            yield from repair(Cause(Blamed.MEMORY, servers), rolled, namespace, limits)
+            servers = _pods(findings, "mcp-server")
+            if servers:
+                yield from repair(Cause(Blamed.MEMORY, servers.oom_killed), rolled, namespace, limits)
         case Failure.MEMORY:
             yield from repair(Cause(Blamed.MEMORY, (_ORCHESTRATOR,)), rolled, namespace, limits)
         case Failure.CRASHED if _ORCHESTRATOR in rolled:
@@ -223,6 +223,5 @@ def _checklist(findings: Findings) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _pods(findings: Findings, about: str) -> Mapping[str, Any]:
-    found = findings.of(platform.pods, about)
-    return found.figures if found is not None and found.is_known else {}
+def _pods(findings: Findings, of: str) -> Pods | None:
+    return next((pods for pods in findings.every(Pods) if pods.of == of), None)
