@@ -20,8 +20,8 @@ def restart_safety(open_positions: Finding, freshness: Finding, database: Databa
         reasons.append(
             f"{len(stray)} open {'order that protects' if len(stray) == 1 else 'orders that protect'} no position could fill on restart"
         )
-    if open_positions.figures["without_stop"]:
-        bare = open_positions.figures["without_stop"]
+    if open_positions.known.without_stop:
+        bare = open_positions.known.without_stop
         reasons.append(f"{bare} open {'position has' if bare == 1 else 'positions have'} no stop loss")
     if not freshness.figures["candle_age_seconds"] <= CANDLE_STALE_SECONDS:
         reasons.append(f"the last candle is {duration(freshness.figures['candle_age_seconds'])} old")
