@@ -94,9 +94,7 @@ def rolled_out(findings: Findings) -> tuple[str, ...]:
     return changes.rolled_out if changes else ()
 
 
-def repair(
-    cause: Cause, rolled_out: Collection[str], namespace: str, limits: Mapping[str, Limits]
-) -> Iterator[Action]:
+def repair(cause: Cause, rolled_out: Collection[str], namespace: str, limits: Mapping[str, Limits]) -> Iterator[Action]:
     """The commands that look into and repair the cause. `limits` are those of known_limits."""
     match cause.blamed:
         case Blamed.MCP:
