@@ -191,7 +191,8 @@ def step_id(step: Callable[..., Any], about: str = "") -> str:
 
     `about` is the app or component where a step is asked of several: "platform.logs.bifrost".
     """
-    domain = step.__module__.removeprefix("runbook.steps.").split(".", 1)[0]
+    inside = step.__module__.partition("runbook.steps.")[2]
+    domain = inside.split(".", 1)[0] if inside else step.__module__.rsplit(".", 1)[-1]
     name = f"{domain}.{step.__name__}"
     return f"{name}.{about}" if about else name
 

@@ -124,7 +124,7 @@ class _Reading:
     def _check(self, call: ast.Call) -> Check | None:
         try:
             step, *needs = [self._value(argument) for argument in call.args]
-            given = {key.arg: self._value(key.value) for key in call.keywords if key.arg not in (None, "chart")}
+            given = {_name_of(key): self._value(key.value) for key in call.keywords if key.arg != "chart"}
         except (_Unread, ValueError):
             return None
         if not inspect.isfunction(step) or not all(isinstance(need, Check) for need in needs):
@@ -132,8 +132,8 @@ class _Reading:
         check = Check(
             step,
             tuple(needs),
-            {str(name): value for name, value in given.items() if isinstance(value, Check)},
-            {str(name): value for name, value in given.items() if not isinstance(value, Check)},
+            {name: value for name, value in given.items() if isinstance(value, Check)},
+            {name: value for name, value in given.items() if not isinstance(value, Check)},
         )
         self.checks.append(check)
         return check
@@ -157,6 +157,12 @@ class _Reading:
             return ast.literal_eval(expression)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise _Unread from None
+
+
+def _name_of(keyword: ast.keyword) -> str:
+    if keyword.arg is None:  # **more
+        raise _Unread
+    return keyword.arg
 
 
 def _assignment(statement: ast.stmt) -> tuple[str, ast.expr | None]:
