@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -11,9 +12,10 @@ import pytest
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
 from runbook.findings import Finding, Findings, step_id
-from runbook.outcome import Status
+from runbook.outcome import Status, Verdict
 from runbook.steps import alerting
-from runbook.steps.alerting import Evaluated, Rule, expression, naming
+from runbook.steps.alerting import About, Evaluated, Firing, History, Rule, Standing, expression, naming
+from runbook.steps.platform import MergedLog
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -145,3 +147,69 @@ def test_an_alert_that_cannot_be_evaluated_is_unknown() -> None:
     alert = Alert("X", {"alertname": "X"}, {}, MOMENT)
     unknown = Finding[Evaluated](Status.UNKNOWN, "no sample", id=step_id(alerting.evaluated))
     assert alerting.decide(Findings([unknown]), alert, WINDOW).status is Status.UNKNOWN
+
+
+def active(*alerts: tuple[str, str, list[str]]) -> Any:
+    rows = [(name, severity, "active", MOMENT, {"alertname": name, "pod": "a"}, by) for name, severity, by in alerts]
+    columns = ["name", "severity", "state", "since", "labels", "silenced_by"]
+    answer = Answers(pd.DataFrame(rows, columns=columns))
+    return SimpleNamespace(active=lambda: answer)
+
+
+@pytest.mark.parametrize(
+    ("silenced_by", "standing"),
+    [([], Standing.NOT_FIRING), ([[]], Standing.FIRING), ([["s"], []], Standing.FIRING), ([["s"]], Standing.SILENCED)],
+)
+def test_other_alerts_are_counted_and_named_once(silenced_by: list[list[str]], standing: Standing) -> None:
+    own = [("X", "warning", by) for by in silenced_by]
+    others = [("Z", "critical", []), ("Y", "warning", []), ("Z", "critical", [])]
+    found = alerting.firing(active(*own, *others), Alert("X", {"alertname": "X"}, {}, MOMENT), WINDOW)
+    assert found.known == Firing(others=3, critical=2, names=("Y", "Z"), this=standing)
+    assert (found.status, found.title) == (Status.WARNING, "3 other alerts fire: Y, Z")
+    assert found.detail == f"X itself is {standing.value} in Alertmanager."
+
+
+def test_an_alert_that_fired_before_says_how_often_and_for_how_long() -> None:
+    ends = [MOMENT - timedelta(days=day, minutes=minutes) for day in (3, 2, 1) for minutes in (10, 0)]
+    times = pd.to_datetime([*ends, MOMENT], utc=True)
+    source: Any = Answers(pd.DataFrame({"time": times, "value": 1.0}))
+    found = alerting.history(source, Alert("X", {"alertname": "X"}, {}, MOMENT), WINDOW)
+    assert found.known == History(3, pd.Timestamp(MOMENT - timedelta(days=1, minutes=20)), 1200.0)
+    assert (found.status, found.title) == (
+        Status.WARNING,
+        "X fired 3 times before in 14 days, last on 2026-01-14 13:42:00Z",
+    )
+
+
+def conclusion(*found: Finding[Any]) -> Verdict:
+    return alerting.decide(Findings(found), Alert("X", {"alertname": "X"}, {}, MOMENT), WINDOW)
+
+
+def judged(*, holds: bool) -> Finding[Evaluated]:
+    found = evaluated(frame([0.9, 0.1 if holds else 0.9]))
+    return found.named(step_id(alerting.evaluated))
+
+
+REDIS = Finding(Status.OK, "It is about redis; ready", figures=About(apps=("redis",)))
+
+
+def test_an_alert_that_holds_is_looked_into_where_it_points() -> None:
+    quiet = Finding(Status.OK, "redis: no error", figures=MergedLog(("redis",)))
+    verdict = conclusion(judged(holds=True), REDIS, quiet)
+    assert (verdict.status, verdict.decision) == (Status.WARNING, "look into redis")
+    assert verdict.summary.endswith("redis itself shows no fault: ready, no error logged.")
+    assert verdict.actions[0].title == "Follow the log of redis"
+
+
+def test_what_else_is_broken_comes_before_the_alert() -> None:
+    broken = Finding[Any](Status.CRITICAL, "No pod of nats is ready", id="platform.pods")
+    verdict = conclusion(judged(holds=True), REDIS, broken)
+    assert (verdict.status, verdict.decision) == (Status.CRITICAL, "fix what is broken first")
+    assert verdict.summary.endswith("Broken: No pod of nats is ready.")
+    assert verdict.reasons[0] == "No pod of nats is ready."
+
+
+def test_a_condition_that_no_longer_holds_is_watched() -> None:
+    verdict = conclusion(judged(holds=False), REDIS)
+    assert (verdict.status, verdict.decision) == (Status.OK, "no action, watch")
+    assert verdict.summary.startswith("Healthy: the alert's condition does not hold")

@@ -177,7 +177,7 @@ def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) 
 @pytest.mark.parametrize(
     ("statement", "explained"),
     [
-        ("SELECT close FROM candlesticks WHERE exchange = ? AND close > ?", "SELECT close FROM candlesticks WHERE exchange = $1 AND close > $2"),
+        ("SELECT 1 FROM orders WHERE side = ? AND price > ?", "SELECT 1 FROM orders WHERE side = $1 AND price > $2"),
         ("SELECT 1 FROM orders WHERE id = $1 LIMIT ?", "SELECT 1 FROM orders WHERE id = $1 LIMIT $2"),
         ("SELECT 1 FROM orders WHERE at > $1 - interval ?", "SELECT 1 FROM orders WHERE at > $1 - $2::interval"),
         ("SELECT 1 FROM orders WHERE tags ? ?", ""),  # ? as an operator on json
@@ -185,13 +185,14 @@ def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) 
         ("SELECT " + "a, " * 130 + "a", "SELECT " + "a, " * 130 + "a"),
         ("SELECT " + "a, " * 200, ""),  # cut off
     ],
-)  # fmt: skip
+)
 def test_values_become_parameters_that_a_generic_plan_takes(statement: str, explained: str) -> None:
     assert slow_statements.explainable(statement) == explained
 
 
 def test_a_statements_own_parameters_are_no_values() -> None:
-    assert slow_statements.shape("SELECT 1 FROM orders WHERE id = $12 AND price > 4.5") == "SELECT ? FROM orders WHERE id = $12 AND price > ?"  # fmt: skip
+    statement = "SELECT 1 FROM orders WHERE id = $12 AND price > 4.5"
+    assert slow_statements.shape(statement) == "SELECT ? FROM orders WHERE id = $12 AND price > ?"
 
 
 def test_no_part_explains_more_than_all_of_the_added_time() -> None:
@@ -201,6 +202,9 @@ def test_no_part_explains_more_than_all_of_the_added_time() -> None:
     assert found.tables[0].frame.set_index("part")["explains"]["database"] == 1.0
     assert found.known.candidates[0].explained == 1.0
     assert "explains 100.0 %" in found.detail
+
+
+COUNTED = ["query", "calls", "mean_ms", "max_ms", "share_of_time", "counted_since"]
 
 
 class Statistics:
@@ -213,10 +217,8 @@ class Statistics:
         frames = {
             "latency/running": pd.DataFrame({"seconds": [], "waits_for": []}),
             "latency/extension": pd.DataFrame({"installed": [True]}),
-            "latency/statements": pd.DataFrame(
-                {"query": ["SELECT $1"], "calls": [9], "mean_ms": [1.0], "max_ms": [2.0], "share_of_time": [1.0], "counted_since": [self.since]}
-            ),
-        }  # fmt: skip
+            "latency/statements": pd.DataFrame([("SELECT $1", 9, 1.0, 2.0, 1.0, self.since)], columns=COUNTED),
+        }
         return SimpleNamespace(frame=frames[question])
 
 

@@ -61,7 +61,7 @@ def latency_parts(finding: Finding[Parts], window: Window) -> Chart | None:
 
 
 def latency_throttling(finding: Finding[Throttling], window: Window) -> Chart | None:
-    """Share of CPU periods throttled, the three pods that are throttled most; none where nothing is throttled to speak of."""
+    """Share of CPU periods throttled, the three deployments throttled most; none where hardly any is."""
     found = finding.known
     if not found.highest >= _NOTABLE:
         return None

@@ -69,9 +69,10 @@ def _listed(alert: Alert, rules: pd.DataFrame) -> _Listed:
     """Of the rules of the alert's name the first whose labels it has, else the first."""
     namesakes = rules[rules["name"] == alert.name].to_dict("records")
     fitting = [row for row in namesakes if row["labels"].items() <= alert.labels.items()]
-    for row in fitting or namesakes:
-        return _Listed(str(row["expression"]), row["for_seconds"], str(row["health"]))
-    return _Listed()
+    if not namesakes:
+        return _Listed()
+    chosen = (fitting or namesakes)[0]
+    return _Listed(str(chosen["expression"]), chosen["for_seconds"], str(chosen["health"]))
 
 
 def evaluated(rule_found: Finding[Rule], alert: Alert, metrics: Metrics, window: Window) -> Finding[Evaluated]:
@@ -97,7 +98,8 @@ def evaluated(rule_found: Finding[Rule], alert: Alert, metrics: Metrics, window:
     holds = expression.holds(now, condition.operator, threshold)
     since = expression.holds_since(rows, condition.operator, threshold)
     figures = Evaluated(now, threshold, condition.operator, holds, since, name, drawn)
-    return Finding(_status(alert, holds=holds), wording.evaluated_title(figures), detail, figures)
+    status = graded(holds and alert.severity == "critical", holds)
+    return Finding(status, wording.evaluated_title(figures), detail, figures)
 
 
 def _parts(condition: Rule, threshold: float | None) -> dict[str, str]:
@@ -107,12 +109,6 @@ def _parts(condition: Rule, threshold: float | None) -> dict[str, str]:
     if threshold is not None or not condition.limit:
         return value
     return value | {"limit": f"topk(1, {condition.limit})"}
-
-
-def _status(alert: Alert, *, holds: bool) -> Status:
-    if not holds:
-        return Status.OK
-    return Status.CRITICAL if alert.severity == "critical" else Status.WARNING
 
 
 def _series(frame: pd.DataFrame, alert: Alert) -> list[tuple[str, pd.DataFrame]]:

@@ -65,7 +65,7 @@ def holds(value: float, operator: str, limit: float | None) -> bool:
 
 
 def holds_since(rows: pd.DataFrame, operator: str, limit: float | None) -> datetime | None:
-    """Since when the condition has held without a break up to the last sample; None where it does not hold or always did."""
+    """Since when the condition has held without a break up to the last sample; None where it does not or always did."""
     held = [holds(value, operator, limit) for value in rows["value"]]
     first = len(held)
     while first > 0 and held[first - 1]:

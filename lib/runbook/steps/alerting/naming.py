@@ -81,7 +81,7 @@ def tables_of(text: str) -> tuple[str, ...]:
 
 
 def deployments_of(value: str, pods: pd.DataFrame, deployments: pd.DataFrame) -> list[str]:
-    """The deployments that a label's value names: as a pod, an app, a service, a component, or by another name of it."""
+    """The deployments that a label's value names: as a pod, an app, a service, a component, or by an alias."""
     value = value.strip().lower()
     if not value or len(value) > 253:
         return []

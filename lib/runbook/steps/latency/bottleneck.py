@@ -61,7 +61,7 @@ def cause(seen: Finding[Decisions], split_up: Finding[Parts], throttled: Finding
 
 
 def together(one: pd.DataFrame | None, other: pd.DataFrame | None) -> float:
-    """Pearson's correlation of the logarithms of two series at the nearest times; NaN with fewer than 8 common points."""
+    """Pearson's correlation of the logarithms of two series at the nearest times; NaN for under 8 common points."""
     if one is None or other is None or one.empty or other.empty:
         return math.nan
     left = one.rename(columns={"value": "a"}).sort_values("time").dropna()
