@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from runbook import findings
 from runbook.alert import Window
 from runbook.charts.figure import Line, heatmap, states, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.legacy import Finding
+from runbook.steps.agents import Online, Signals
+from runbook.steps.sessions import Flow
 from runbook.words import amount
 
 _LINES_MAX = 6
@@ -17,14 +20,14 @@ _NOTABLE = 0.05
 _ONLINE = {1.0: ("online", "green"), 0.0: ("offline", "alarm"), 0.5: ("degraded", "amber")}
 
 
-def agents_online(finding: Finding, window: Window) -> Chart | None:
+def agents_online(finding: findings.Finding[Online], window: Window) -> Chart | None:
     """One lane an agent: online or not, by its own metric."""
-    return states(finding.title, window, finding.series["online"], _ONLINE)
+    return states(finding.title, window, finding.known.lanes, _ONLINE)
 
 
-def signals(finding: Finding, window: Window) -> Chart | None:
+def signals(finding: findings.Finding[Signals], window: Window) -> Chart | None:
     """Signals by agent and time: an empty stretch is an agent that said nothing."""
-    grid: pd.DataFrame | None = finding.series.get("grid")
+    grid = finding.known.grid
     return None if grid is None else heatmap(finding.title, "signals", window, grid)
 
 
@@ -67,9 +70,10 @@ def latency_throttling(finding: Finding, window: Window) -> Chart | None:
     return timeline(finding.title, "%", window, [Line(pod, one) for pod, one in most])
 
 
-def flow(finding: Finding, window: Window) -> Chart | None:
+def flow(finding: findings.Finding[Flow], window: Window) -> Chart | None:
     """Signals, orders and fills over the window: whether trading flows."""
-    lines = [Line(name, one, step=True) for name, one in finding.series.get("flow", {}).items()]
+    trading = finding.known
+    lines = [Line(kind, counts, step=True) for kind, counts in trading.rows.items()]
     if not lines:
         return None
-    return timeline(finding.title, f"rows in {finding.figures['bucket_minutes']} min", window, lines[:_LINES_MAX])
+    return timeline(finding.title, f"rows in {trading.bucket_minutes} min", window, lines[:_LINES_MAX])
