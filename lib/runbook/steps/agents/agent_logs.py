@@ -58,12 +58,13 @@ def words_before_restart(app: str, cluster: Cluster, window: Window) -> Finding[
     complaints = warned if bad.empty else bad
     words = _words(complaints.iloc[-1])
     found = LastWords(app, words, panics=int((frame["level"] == "panic").sum()))
-    is_fatal = bool(bad["level"].isin(["panic", "fatal"]).any())
-    detail = ""
+    severity, detail = Status.WARNING, ""
+    if bad["level"].isin(["panic", "fatal"]).any():
+        severity = Status.CRITICAL
     if bad.empty:
         detail = "Nothing worse than a warning came before the end: it was killed, or it ended by itself."
     return Finding(
-        Status.CRITICAL if is_fatal else Status.WARNING,
+        severity,
         f"Before its restart {app} said “{words}”",
         detail,
         found,

@@ -61,9 +61,8 @@ def cause_of(findings: Findings) -> Cause:
     fleet, servers, resources = findings.get(Fleet), findings.get(McpServers), findings.get(Resources)
     troubled = {need.needed for need in findings.every(Need) if need.troubles}
     words = _complaints(findings)
-    killed = (resources.oom_killed if resources else ()) or (fleet.oom_killed if fleet else ())
-    if killed:
-        return Cause(Blamed.MEMORY, killed)
+    if fleet and fleet.oom_killed:
+        return Cause(Blamed.MEMORY, fleet.oom_killed)
     if servers and servers.down:
         return Cause(Blamed.MCP, servers.down)
     if Needed.DATABASE in troubled or _DATABASE_WORDS.search(words):

@@ -49,7 +49,13 @@ class Fleet:
     restarted: tuple[str, ...]
     oom_killed: tuple[str, ...]
     repeatedly: tuple[str, ...]
+    status_known: bool
     pods_known: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both sources gave an answer; never neither."""
+        return self.status_known and self.pods_known
 
 
 @dataclass(frozen=True, slots=True)

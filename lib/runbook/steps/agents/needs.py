@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import pandas as pd
 
@@ -20,6 +21,7 @@ from runbook.sources.overlap import at_once
 from runbook.steps.agents import wording
 from runbook.steps.agents.figures import POOL_CONNECTIONS, McpServers, Need, Needed, Trouble
 from runbook.steps.shared.fleet import MCP_SERVERS
+from runbook.steps.shared.grading import graded
 
 _ERRORS_PER_MINUTE = 1.0
 _HISTOGRAMS = {
@@ -34,19 +36,13 @@ Samples = Mapping[tuple[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What an MCP server answers; `is_well` is None where it could not be asked."""
+    """What an MCP server answers, a row of the table, and why it could not be asked."""
 
     server: str
     port: int
-    is_well: bool | None
+    state: Literal["well", "down", "unknown"]
     text: str
     error: SourceError | None = None
-
-    @property
-    def state(self) -> str:
-        if self.is_well is None:
-            return "unknown"
-        return "well" if self.is_well else "down"
 
 
 def mcp_servers(cluster: Cluster) -> Finding[McpServers]:
@@ -56,9 +52,9 @@ def mcp_servers(cluster: Cluster) -> Finding[McpServers]:
         try:
             answer = cluster.health(server, port, "/health").data
         except SourceError as error:
-            return _Answer(server, port, None, str(error), error)
-        code = int(answer["code"])
-        return _Answer(server, port, code < 300, f"{code} {message_of(str(answer['body']))}")
+            return _Answer(server, port, "unknown", str(error), error)
+        code, message = int(answer["code"]), message_of(str(answer["body"]))
+        return _Answer(server, port, "well" if code < 300 else "down", f"{code} {message}")
 
     # Side by side: four servers that hang must not take four time limits.
     answers = at_once(*(partial(ask, server, port) for server, port in MCP_SERVERS.items()))
@@ -66,20 +62,18 @@ def mcp_servers(cluster: Cluster) -> Finding[McpServers]:
     if len(errors) == len(answers):
         raise errors[0]
     found = McpServers(
-        down=tuple(answer.server for answer in answers if answer.is_well is False),
-        unknown=tuple(answer.server for answer in answers if answer.is_well is None),
+        down=tuple(answer.server for answer in answers if answer.state == "down"),
+        unknown=tuple(answer.server for answer in answers if answer.state == "unknown"),
     )
-    severity = Status.OK
-    if found.down:
-        severity = Status.CRITICAL
-    elif found.unknown:
+    severity = graded(found.down)
+    if found.unknown and not found.down:
         severity = Status.UNKNOWN
     columns = ["server", "port", "state", "answer"]
     rows = [(answer.server, str(answer.port), answer.state, answer.text) for answer in answers]
     return Finding(
         severity,
         wording.mcp_title(found, len(answers)),
-        "; ".join(f"{answer.server}: {answer.text[:120]}" for answer in answers if not answer.is_well),
+        "; ".join(f"{answer.server}: {answer.text[:120]}" for answer in answers if answer.state != "well"),
         found,
         (Table("MCP servers", pd.DataFrame(rows, columns=columns)),),
     )
@@ -111,7 +105,7 @@ def message_of(body: str) -> str:
 
 
 def expression_of(needed: Needed, minutes: int) -> str:
-    """PromQL: errors a minute, p95 in ms and breaker of its component, now and at the usual level (labels `part`, `at`)."""
+    """PromQL: errors a minute, p95 in ms and breaker of its component, now and before (labels `part`, `at`)."""
     errors = f"sum(rate(cryptofunk_errors_total{selector(component=needed.value)}"
     requests = f"histogram_quantile(0.95, sum by (le) (rate({_HISTOGRAMS[needed]}_bucket"
     parts = {
@@ -151,8 +145,9 @@ def _measured(needed: Needed, metrics: Metrics, window: Window) -> Finding[Need]
         breaker=_sample(samples, "breaker"),
         connections=_sample(samples, "active"),
     )
-    severity = Status.WARNING if troubles else Status.OK
-    return Finding(severity, wording.need_title(found), wording.need_detail(found), found)
+    return Finding(
+        graded(critical=False, warning=troubles), wording.need_title(found), wording.need_detail(found), found
+    )
 
 
 def _troubles(needed: Needed, samples: Samples) -> tuple[Trouble, ...]:

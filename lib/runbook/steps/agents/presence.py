@@ -26,8 +26,9 @@ from runbook.steps.agents.figures import (
     Signals,
 )
 from runbook.steps.agents.habits import signal_habits
-from runbook.steps.agents.state import RUNNING, is_missing
-from runbook.steps.shared.values import age_seconds, text
+from runbook.steps.agents.state import RUNNING, last_error
+from runbook.steps.shared.grading import graded
+from runbook.steps.shared.values import age_seconds
 
 _SAMPLES_END = timedelta(minutes=10)
 """A metric whose last sample is older than this counts as offline: nobody reports it."""
@@ -54,12 +55,12 @@ def status(database: Database, window: Window) -> Finding[AgentStatus]:
     )
     order = rows["age"].fillna(math.inf).sort_values(ascending=False).index
     shown = rows.loc[order, ["agent_name", "status", "last_heartbeat", "age", "error_count", "last_error"]]
-    shown = shown.assign(last_error=["" if is_missing(error) else text(error) for error in shown["last_error"]])
+    shown = shown.assign(last_error=[last_error(row) for row in shown.itertuples()])
     units = {"last_heartbeat": "time", "age": "s", "error_count": ""}
     return Finding(
-        _severity(len(found.bad), found.total),
+        graded(len(found.bad) == found.total, found.bad),
         wording.status_title(found),
-        wording.status_detail(rows[is_bad]),
+        "; ".join(wording.status_line(row, last_error(row)) for row in rows[is_bad].head(6).itertuples()),
         found,
         (Table("agent_status, the longest silent first", shown, units),),
     )
@@ -79,7 +80,7 @@ def online(metrics: Metrics, window: Window) -> Finding[Online]:
     offline = {kind: _since(lane) for kind, lane in lanes.items() if lane["value"].iloc[-1] < 1 or kind in ended}
     found = Online(len(lanes), tuple(offline), min(offline.values(), default=None), lanes)
     return Finding(
-        _severity(len(offline), found.total),
+        graded(len(offline) == found.total, offline),
         wording.online_title(found),
         wording.online_detail(offline, ended),
         found,
@@ -108,13 +109,10 @@ def signals(database: Database, window: Window) -> Finding[Signals]:
         last_at=table["last signal"].max(),
         grid=_grid(frame, window, width),
     )
-    severity = _severity(len(found.silent), len(table))
-    if found.quiet and severity is Status.OK:
-        severity = Status.WARNING
     units = {"signals": "", "last signal": "time", "age": "s", "median gap": "s", "p95 gap": "s"}
     quiet = wording.quiet_agents(table[is_quiet])
     return Finding(
-        severity,
+        graded(len(found.silent) == len(table), found.silent or found.quiet),
         wording.signals_title(found, len(table), quiet),
         wording.signals_detail(found, table.iloc[0], quiet),
         found,
@@ -151,13 +149,6 @@ def recovery(
         wording.recovery_detail(repeatedly, unknown),
         Recovery(severity is Status.OK, repeatedly),
     )
-
-
-def _severity(ill: int, total: int) -> Status:
-    """Critical where all are ill, a warning where some are."""
-    if ill == total:
-        return Status.CRITICAL
-    return Status.WARNING if ill else Status.OK
 
 
 def _agents(rows: pd.DataFrame) -> tuple[str, ...]:

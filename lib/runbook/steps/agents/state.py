@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -32,40 +32,18 @@ class State(StrEnum):
     WELL = "well"
     UNREPORTED = "not in agent_status"
 
-
-_ILL = (State.DOWN, State.UNHEALTHY, State.UNSTABLE)
-_WORST_FIRST = tuple(State)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """An agent's row in agent_status."""
-
-    agent: str
-    status: Any
-    heartbeat_age_seconds: float
-    last_error: str
+    @property
+    def is_ill(self) -> bool:
+        return self in (State.DOWN, State.UNHEALTHY, State.UNSTABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
-    """An agent's pod. `waiting` and `last_exit` are Kubernetes' reasons, "" for none."""
-
-    name: str
-    is_ready: bool
-    restarts: Any
-    waiting: str
-    last_exit: str
-    last_exit_at: Any
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Agent:
-    """One deployment: what it reported and its pod, as far as there are such, and how it is by both."""
+    """A deployment, its row in agent_status (see AgentStatus) and its pod's (see Pods); None where there is none."""
 
     deployment: str
-    report: Report | None = None
-    pod: Pod | None = None
+    report: Any = None
+    pod: Any = None
     state: State = State.WELL
 
 
@@ -77,35 +55,19 @@ def side_by_side(
         nothing = "Neither agent_status nor the pods gave an answer."
         return Finding(Status.UNKNOWN, "Agents and pods: neither is known", nothing)
     agents = _joined(status, pods, window)
-    deployments = [agent.deployment for agent in agents]
-    ill = [agent.deployment for agent in agents if agent.state in _ILL]
-    named = meant_by(deployments, agent_type, pod)
-    affected = tuple(dict.fromkeys([*(name for name in named if name in ill), *ill]))
-    restarted = [agent for agent in agents if agent.pod and is_recent(agent.pod.last_exit_at, window)]
-    found = Fleet(
-        total=len(agents),
-        affected=affected,
-        first=next(iter((*affected, *named)), ""),
-        named=tuple(named),
-        restarted=tuple(agent.deployment for agent in restarted),
-        oom_killed=tuple(agent.deployment for agent in restarted if agent.pod and agent.pod.last_exit == "OOMKilled"),
-        repeatedly=tuple(
-            agent.deployment for agent in agents if agent.pod and number(agent.pod.restarts) >= _REPEATEDLY
-        ),
-        pods_known=pods.is_known,
-    )
-    severity = Status.OK if status.is_known and pods.is_known else Status.UNKNOWN
-    if affected:
+    named = meant_by([agent.deployment for agent in agents], agent_type, pod)
+    found = _fleet(agents, named, window, status.is_known, pods.is_known)
+    severity = Status.OK if found.is_whole else Status.UNKNOWN
+    if found.affected:
         severity = Status.WARNING
     if any(agent.state is State.DOWN for agent in agents):
         severity = Status.CRITICAL
+    lines = [_line(agent) for agent in agents if agent.deployment in found.affected[:6]]
     rows = pd.DataFrame([_shown(agent) for agent in agents])
     return Finding(
         severity,
-        wording.fleet_title(found, status.is_known),
-        wording.fleet_detail(
-            found, status.is_known, [_line(agent) for agent in agents if agent.deployment in affected[:6]]
-        ),
+        wording.fleet_title(found),
+        wording.fleet_detail(found, lines),
         found,
         (Table("Agents and their pods, those in trouble first", rows, {"heartbeat": "s", "restarts": ""}),),
     )
@@ -113,14 +75,17 @@ def side_by_side(
 
 def meant_by(deployments: Sequence[str], agent_type: str, pod: str) -> list[str]:
     """The deployments that the alert's labels name, as far as there are such."""
-    wanted = {workload_of(pod), pod} if pod else set()
-    wanted |= {deployment_of(agent_type), agent_type} if agent_type else set()
+    wanted = set()
+    if pod:
+        wanted |= {workload_of(pod), pod}
+    if agent_type:
+        wanted |= {deployment_of(agent_type), agent_type}
     return [name for name in deployments if name in wanted]
 
 
-def is_recent(value: Any, window: Window) -> bool:
-    """Whether the time `value` lies in the window."""
-    return not is_missing(value) and window.start <= value <= window.as_of
+def last_error(row: Any) -> str:
+    """The last error of a row in agent_status on one line; "" where it has none."""
+    return "" if is_missing(row.last_error) else text(row.last_error)
 
 
 def is_missing(value: Any) -> bool:
@@ -129,71 +94,76 @@ def is_missing(value: Any) -> bool:
 
 
 def _joined(status: Finding[AgentStatus], pods: Finding[Pods], window: Window) -> list[Agent]:
-    """Every agent that either source knows, in trouble first."""
-    agents = {}
-    for report in _reports(status):
-        deployment = deployment_of(report.agent)
-        agents[deployment] = Agent(deployment, report)
-    for deployment, pod in _pods(pods):
-        agents[deployment] = replace(agents.get(deployment, Agent(deployment)), pod=pod)
-    known = (replace(agent, state=_state(agent, window, status.is_known, pods.is_known)) for agent in agents.values())
-    return sorted(known, key=lambda agent: _WORST_FIRST.index(agent.state))
-
-
-def _reports(status: Finding[AgentStatus]) -> list[Report]:
-    rows = status.known.rows.to_dict("records") if status.is_known else []
-    return [
-        Report(
-            str(row["agent_name"]),
-            row["status"],
-            row["age"],
-            "" if is_missing(row["last_error"]) else text(row["last_error"]),
-        )
-        for row in rows
-    ]
-
-
-def _pods(pods: Finding[Pods]) -> list[tuple[str, Pod]]:
-    """Each pod with the deployment that it is of."""
-    rows = pods.known.rows.to_dict("records") if pods.is_known else []
-    return [
-        (
-            str(row["app"] or workload_of(str(row["name"]))),
-            Pod(row["name"], row["ready"], row["restarts"], row["waiting"], row["last_exit"], row["last_exit_at"]),
-        )
-        for row in rows
-    ]
+    """Every agent that either source knows, those in trouble first."""
+    agents: dict[str, Agent] = {}
+    if status.is_known:
+        for row in status.known.rows.itertuples():
+            name = deployment_of(str(row.agent_name))
+            agents[name] = Agent(name, report=row)
+    if pods.is_known:
+        for row in pods.known.rows.itertuples():
+            name = str(row.app or workload_of(str(row.name)))
+            agents.setdefault(name, Agent(name)).pod = row
+    for agent in agents.values():
+        agent.state = _state(agent, window, status.is_known, pods.is_known)
+    worst_first = list(State)
+    return sorted(agents.values(), key=lambda agent: worst_first.index(agent.state))
 
 
 def _state(agent: Agent, window: Window, status_known: bool, pods_known: bool) -> State:
     report, pod = agent.report, agent.pod
-    is_silent = report is not None and not number(report.heartbeat_age_seconds) <= HEARTBEAT_STALE_SECONDS
+    is_silent = report is not None and not number(report.age) <= HEARTBEAT_STALE_SECONDS
     is_stopped = report is not None and report.status not in RUNNING
     lacks_pod = pods_known and pod is None
-    if lacks_pod or (pod is not None and not pod.is_ready) or (is_silent and is_stopped):
+    if lacks_pod or (pod is not None and not pod.ready) or (is_silent and is_stopped):
         return State.DOWN
     if is_silent or is_stopped:
         return State.UNHEALTHY
-    if pod is not None and is_recent(pod.last_exit_at, window):
+    if _has_restarted(agent, window):
         return State.UNSTABLE
     return State.UNREPORTED if report is None and status_known else State.WELL
+
+
+def _has_restarted(agent: Agent, window: Window) -> bool:
+    """Whether its pod last ended within the window."""
+    if agent.pod is None or is_missing(agent.pod.last_exit_at):
+        return False
+    return bool(window.start <= agent.pod.last_exit_at <= window.as_of)
+
+
+def _fleet(
+    agents: Sequence[Agent], named: Sequence[str], window: Window, status_known: bool, pods_known: bool
+) -> Fleet:
+    ill = [agent.deployment for agent in agents if agent.state.is_ill]
+    affected = tuple(dict.fromkeys([*(name for name in named if name in ill), *ill]))
+    with_pod = [agent for agent in agents if agent.pod is not None]
+    restarted = [agent for agent in with_pod if _has_restarted(agent, window)]
+    return Fleet(
+        total=len(agents),
+        affected=affected,
+        first=next(iter((*affected, *named)), ""),
+        named=tuple(named),
+        restarted=tuple(agent.deployment for agent in restarted),
+        oom_killed=tuple(agent.deployment for agent in restarted if agent.pod.last_exit == "OOMKilled"),
+        repeatedly=tuple(agent.deployment for agent in with_pod if number(agent.pod.restarts) >= _REPEATEDLY),
+        status_known=status_known,
+        pods_known=pods_known,
+    )
 
 
 def _shown(agent: Agent) -> dict[str, Any]:
     """An agent as a row of the table: the pod's parts in one."""
     report, pod = agent.report, agent.pod
-    return {
-        "deployment": agent.deployment,
-        "agent": report.agent if report else "",
-        "state": agent.state.value,
-        "agent_status": report.status if report else "",
-        "heartbeat": report.heartbeat_age_seconds if report else None,
-        "last error": report.last_error if report else "",
-        "pod": wording.pod_parts(pod.is_ready, pod.waiting, pod.last_exit) if pod else "",
-        "restarts": pod.restarts if pod else None,
-    }
+    row: dict[str, Any] = {"deployment": agent.deployment, "agent": "", "state": agent.state.value, "agent_status": ""}
+    row |= {"heartbeat": None, "last error": "", "pod": "", "restarts": None}
+    if report is not None:
+        row |= {"agent": str(report.agent_name), "agent_status": report.status}
+        row |= {"heartbeat": report.age, "last error": last_error(report)}
+    if pod is not None:
+        row |= {"pod": wording.pod_parts(pod.ready, pod.waiting, pod.last_exit), "restarts": pod.restarts}
+    return row
 
 
 def _line(agent: Agent) -> str:
-    name = agent.report.agent if agent.report else "no row in agent_status"
+    name = agent.report.agent_name if agent.report else "no row in agent_status"
     return f"{agent.deployment} ({name}) is {agent.state}"

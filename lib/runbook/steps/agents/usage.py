@@ -15,6 +15,7 @@ from runbook.sources.metrics import Metrics, quote, quote_pattern
 from runbook.steps.agents import wording
 from runbook.steps.agents.figures import Fleet, Resources
 from runbook.steps.shared.fleet import workload_of
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import number
 from runbook.words import names
 
@@ -25,7 +26,7 @@ _MEMORY_HIGH, _THROTTLED = 0.9, 0.25
 def resources(side: Finding[Fleet], metrics: Metrics, cluster: Cluster, window: Window) -> Finding[Resources]:
     """Resources: memory against its limit, CPU throttling and OOM kills of the affected agents' pods."""
     fleet = side.known
-    agents = fleet.affected or ((fleet.first,) if fleet.first else ())
+    agents = fleet.affected or fleet.named[:1]
     minutes = max(10, round(window.seconds / 60))
     expression = resources_expression(agents[:7], cluster.namespace, minutes)
     frame = metrics.instant(expression, window.as_of).frame.dropna(subset=["value"])
@@ -41,15 +42,10 @@ def resources(side: Finding[Fleet], metrics: Metrics, cluster: Cluster, window: 
         throttled=_workloads(table.loc[table["throttled"] >= _THROTTLED, "pod"]),
         memory_share=number(table["memory"].max()),
     )
-    severity = Status.OK
-    if found.memory_high or found.throttled:
-        severity = Status.WARNING
-    if found.oom_killed:
-        severity = Status.CRITICAL
     looked_at = names(agents) if agents else "all agents"
     shown = Table("Resources of the affected pods", table, {"memory": "%", "throttled": "%", "restarts": "ratio"})
     return Finding(
-        severity,
+        graded(found.oom_killed, found.memory_high or found.throttled),
         wording.resources_title(found),
         f"Looked at: {looked_at}; memory is the highest of the window.",
         found,

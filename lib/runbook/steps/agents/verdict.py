@@ -49,15 +49,14 @@ def decide(findings: Findings, alert: Alert, window: Window, namespace: str = "c
 
 
 def _affected(findings: Findings) -> tuple[str, ...]:
-    """The deployments that are affected; where agents and pods could not be joined, those that any source calls silent."""
-    fleet = findings.get(Fleet)
-    if fleet and fleet.affected:
-        return fleet.affected
-    by_status, by_signals, by_metric = findings.get(AgentStatus), findings.get(Signals), findings.get(Online)
+    """The deployments in trouble; where agents and pods say nothing together, those that any source calls silent."""
+    for fleet in findings.every(Fleet):
+        if fleet.affected:
+            return fleet.affected
     stopped = {
-        *(by_status.bad if by_status else ()),
-        *(by_signals.silent if by_signals else ()),
-        *(by_metric.offline if by_metric else ()),
+        *(agent for status in findings.every(AgentStatus) for agent in status.bad),
+        *(agent for signals in findings.every(Signals) for agent in signals.silent),
+        *(agent for online in findings.every(Online) for agent in online.offline),
     }
     return tuple(sorted({deployment_of(agent) for agent in stopped - {EVERY_AGENT}}))
 

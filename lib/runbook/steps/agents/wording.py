@@ -22,8 +22,7 @@ from runbook.steps.agents.figures import (
     Trouble,
 )
 from runbook.steps.agents.habits import SIGNAL_GAPS, SILENT_SECONDS
-from runbook.steps.shared.values import text
-from runbook.words import ago, amount, capitalised, duration, is_missing, moment, names, plural
+from runbook.words import ago, amount, capitalised, duration, moment, names, plural
 
 _NEEDED = {Needed.LLM: "LLM", Needed.TOOLS: "MCP tools", Needed.DATABASE: "Database"}
 
@@ -35,44 +34,35 @@ def status_title(found: AgentStatus) -> str:
     return f"{len(found.bad)} of {found.total} agents {are} not well in agent_status: {names(found.bad)}"
 
 
-def status_detail(bad: pd.DataFrame) -> str:
-    """The worst of the rows in agent_status that are not well."""
-    return "; ".join(_status_line(row) for row in bad.head(6).to_dict("records"))
+def status_line(row: Any, last_error: str) -> str:
+    """Of a row in agent_status that is not well."""
+    line = f"{row.agent_name}: {row.status}, heartbeat {ago(row.age)}"
+    return f"{line}, {last_error}" if last_error else line
 
 
-def _status_line(row: Mapping[str, Any]) -> str:
-    line = f"{row['agent_name']}: {row['status']}, heartbeat {ago(row['age'])}"
-    error = row["last_error"]
-    return line if is_missing(error) else f"{line}, {text(error)}"
-
-
-def fleet_title(found: Fleet, status_known: bool) -> str:
+def fleet_title(found: Fleet) -> str:
     title = f"No agent of {found.total} is in trouble"
     if found.affected:
         title = f"Affected: {names(found.affected)}"
-    if status_known and found.pods_known:
+    if found.is_whole:
         return title
-    return f"{title} ({_known_half(status_known)} only; the other is not known)"
+    known = "agent_status" if found.status_known else "pods"
+    return f"{title} ({known} only; the other is not known)"
 
 
-def fleet_detail(found: Fleet, status_known: bool, lines: Sequence[str]) -> str:
+def fleet_detail(found: Fleet, lines: Sequence[str]) -> str:
     """`lines` say of each affected agent how it is."""
-    is_whole = status_known and found.pods_known
     detail = "; ".join(lines)
     if found.affected:
         detail += "."
     if found.named:
-        is_well = is_whole and not set(found.named) & set(found.affected)
+        is_well = found.is_whole and not set(found.named) & set(found.affected)
         well = ", which is well by both" if is_well else ""
         detail += f" The alert names {names(found.named)}{well}."
-    if not is_whole:
-        missing = "The pods" if status_known else "agent_status"
+    if not found.is_whole:
+        missing = "The pods" if found.status_known else "agent_status"
         detail += f" {missing} gave no answer, so half of each agent is not known."
     return detail
-
-
-def _known_half(status_known: bool) -> str:
-    return "agent_status" if status_known else "pods"
 
 
 def pod_parts(is_ready: bool, waiting: str, last_exit: str) -> str:

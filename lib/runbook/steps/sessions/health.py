@@ -8,7 +8,6 @@ import pandas as pd
 
 from runbook.alert import Window
 from runbook.findings import Finding, Table
-from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
 from runbook.sources.overlap import at_once
 from runbook.steps.agents.agent_logs import words_before_restart
@@ -16,6 +15,7 @@ from runbook.steps.agents.figures import LastWords
 from runbook.steps.agents.needs import message_of
 from runbook.steps.platform import Pods
 from runbook.steps.sessions.figures import OrchestratorHealth
+from runbook.steps.shared.grading import graded
 
 _PATHS = ("/health", "/readiness")
 
@@ -36,7 +36,7 @@ def orchestrator(cluster: Cluster) -> Finding[OrchestratorHealth]:
     if found.failing:
         title = f"The orchestrator does not answer at {', '.join(found.failing)}"
     return Finding(
-        Status.CRITICAL if found.failing else Status.OK,
+        graded(found.failing),
         title,
         "; ".join(f"{row.path}: {row.code} {row.answer}" for row in rows.itertuples()),
         found,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from runbook.alert import Window
 from runbook.findings import Finding, Table
-from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.steps.exposure import OpenPositions
 from runbook.steps.sessions import wording
 from runbook.steps.sessions.figures import Freshness, RestartSafety
+from runbook.steps.shared.grading import graded
 
 
 def restart_safety(
@@ -24,7 +24,7 @@ def restart_safety(
     units = {"quantity": "", "executed_quantity": "", "price": "", "stop_price": "", "placed_at": "time"}
     shown = Table("Open orders, those that protect nothing first", orders, units)
     return Finding(
-        Status.OK if found.is_safe else Status.WARNING,
+        graded(critical=False, warning=found.reasons),
         wording.restart_title(found),
         wording.restart_detail(found, ages.fill_age_seconds),
         found,

@@ -14,6 +14,7 @@ from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
 from runbook.steps.sessions import wording
 from runbook.steps.sessions.figures import CANDLE_STALE_SECONDS, Freshness, Halt, Session, TradingBreakers
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import age_seconds, number, text
 from runbook.words import moment
 
@@ -53,7 +54,7 @@ def latest(database: Database, window: Window) -> Finding[Session]:
         "losing_trades": "",
     }
     return Finding(
-        Status.WARNING if is_over or missing else Status.OK,
+        graded(critical=False, warning=is_over or missing),
         wording.session_title(found),
         wording.session_detail(row, missing),
         found,
@@ -93,8 +94,7 @@ def breakers(metrics: Metrics, window: Window) -> Finding[TradingBreakers]:
     title = "No trading breaker is tripped"
     if found.tripped:
         title = f"Tripped trading breakers: {', '.join(found.tripped)}"
-    severity = Status.WARNING if found.tripped else Status.OK
-    return Finding(severity, title, "", found, _trips(trips, hours))
+    return Finding(graded(critical=False, warning=found.tripped), title, "", found, _trips(trips, hours))
 
 
 def activity(database: Database, window: Window) -> Finding[Freshness]:
@@ -109,7 +109,7 @@ def activity(database: Database, window: Window) -> Finding[Freshness]:
     found = Freshness(**{f"{kind}_age_seconds": age for kind, age in ages.items()}, stale=stale)
     shown = pd.DataFrame({"last": list(ages), "at": list(last.values()), "age": list(ages.values())})
     return Finding(
-        Status.WARNING if stale else Status.OK,
+        graded(critical=False, warning=stale),
         wording.freshness_title(found),
         wording.freshness_detail(found),
         found,
@@ -119,7 +119,9 @@ def activity(database: Database, window: Window) -> Finding[Freshness]:
 
 def _trips(trips: pd.DataFrame, hours: int) -> tuple[Table, ...]:
     # An extrapolated increase is rarely whole: less than a half is no trip.
-    happened = trips[trips["value"] > 0.5] if len(trips) else trips
+    if trips.empty:
+        return ()
+    happened = trips[trips["value"] > 0.5]
     if happened.empty:
         return ()
     labels = [name for name in ("breaker_type", "reason") if name in happened]

@@ -10,6 +10,7 @@ from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.steps.sessions import wording
 from runbook.steps.sessions.figures import Flow
+from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import age_seconds
 
 _KINDS = ("signals", "orders", "fills", "sessions")
@@ -30,7 +31,9 @@ def flow(database: Database, window: Window) -> Finding[Flow]:
     since, last = frame.groupby("kind")["since"].sum(), frame.groupby("kind")["last"].max()
     counts = {kind: int(since.get(kind, 0)) for kind in _KINDS}
     of_trading = last[last.index != "sessions"]
-    newest = of_trading.max() if len(of_trading) else None
+    newest = None
+    if len(of_trading):
+        newest = of_trading.max()
     flows = counts["signals"] > 0 and age_seconds(newest, window) <= max(3 * _usual_gap(frame, width), _QUIET_SECONDS)
     found = Flow(
         flows,
@@ -49,7 +52,7 @@ def flow(database: Database, window: Window) -> Finding[Flow]:
         }
     )
     return Finding(
-        Status.OK if flows else Status.WARNING,
+        graded(critical=False, warning=not flows),
         wording.flow_title(found),
         wording.flow_detail(found),
         found,
@@ -64,7 +67,7 @@ def flow(database: Database, window: Window) -> Finding[Flow]:
 
 
 def _usual_gap(frame: pd.DataFrame, width_seconds: int) -> float:
-    """The median of the seconds between buckets that hold a signal; the width of a bucket where there is no second one."""
+    """The median of the seconds between buckets with a signal; a bucket's width where there is no second one."""
     buckets = frame.loc[frame["kind"] == "signals", "bucket"].sort_values()
     gaps = buckets.diff().dt.total_seconds().dropna()
     return float(gaps.median()) if len(gaps) else float(width_seconds)

@@ -23,10 +23,15 @@ from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reason
 from runbook.words import moment
 
 _ORCHESTRATOR = "orchestrator"
+_SEE_SESSIONS = """
+SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;
+SELECT max(created_at) AS last_signal FROM agent_signals;
+SELECT max(placed_at) AS last_order FROM orders;
+""".strip()
 
 
 class Failure(StrEnum):
-    """How a session does not trade. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
+    """Why no session trades. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
 
     PAUSED = "paused"
     DEPENDENCY = "dependency"
@@ -38,8 +43,14 @@ class Failure(StrEnum):
     UNKNOWN = "unknown"
 
 
+_BEFORE_RESTART = {
+    Failure.DEPENDENCY: " Only after the cause is repaired.",
+    Failure.PAUSED: " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
+}
+
+
 @dataclass(frozen=True, slots=True)
-class State:
+class Diagnosis:
     """What is the matter with the session, and what the orchestrator needs and lacks, where that is why."""
 
     failure: Failure
@@ -48,19 +59,19 @@ class State:
 
 def decide(findings: Findings, alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
     """The decision of TradingSessionFailure: resume, restart, or repair first what the orchestrator needs, and why."""
-    state = state_of(findings)
-    decision, summary, severity = _choice(state, findings)
+    diagnosis = diagnosis_of(findings)
+    decision, summary, severity = _choice(diagnosis, findings)
     return Verdict(
         decision,
         summary,
         severity,
         (*_reasons(findings), *unknown_reasons(findings)),
-        tuple(_actions(state, findings, alert, namespace)),
+        tuple(_actions(diagnosis, findings, alert, namespace)),
         _checklist(findings),
     )
 
 
-def state_of(findings: Findings) -> State:
+def diagnosis_of(findings: Findings) -> Diagnosis:
     """What is the matter with the session.
 
     What the orchestrator needs comes before how it ended: it exits when a server it needs is away, which looks like
@@ -71,29 +82,29 @@ def state_of(findings: Findings) -> State:
     is_seen = pods is not None or health is not None
     is_broken = bool(pods and pods.not_ready) or bool(health and health.failing)
     if halt and halt.paused and not is_broken:
-        return State(Failure.PAUSED)
+        return Diagnosis(Failure.PAUSED)
     if not is_broken and (trading is None or trading.flows):
         is_known = trading is not None and halt is not None and is_seen
-        return State(Failure.RUNNING if is_known else Failure.UNKNOWN)
+        return Diagnosis(Failure.RUNNING if is_known else Failure.UNKNOWN)
     if pods and pods.oom_killed:
-        return State(Failure.MEMORY)
+        return Diagnosis(Failure.MEMORY)
     cause = cause_of(findings)
     if cause.blamed in NEEDS:
-        return State(Failure.DEPENDENCY, cause)
+        return Diagnosis(Failure.DEPENDENCY, cause)
     if is_broken:
-        return State(Failure.CRASHED)
+        return Diagnosis(Failure.CRASHED)
     # That it is up is only claimed where it was seen to be.
-    return State(Failure.STALLED if halt and is_seen else Failure.SILENT)
+    return Diagnosis(Failure.STALLED if halt and is_seen else Failure.SILENT)
 
 
-def _choice(state: State, findings: Findings) -> tuple[str, str, Status]:
+def _choice(diagnosis: Diagnosis, findings: Findings) -> tuple[str, str, Status]:
     halt, trading = findings.get(Halt), findings.get(Flow)
     since = ""
     if trading and trading.stopped_at is not None:
         since = f" Nothing has been traded or signalled since {moment(trading.stopped_at)}."
-    match state.failure:
+    match diagnosis.failure:
         case Failure.DEPENDENCY:
-            culprit = state.cause.culprit
+            culprit = diagnosis.cause.culprit
             summary = (
                 f"No session trades because {culprit} does not serve the orchestrator: "
                 f"restarting does not help before that.{since}"
@@ -140,11 +151,11 @@ def _reasons(findings: Findings) -> Iterator[str]:
     for found in _argued(findings):
         if found.status is not Status.OK or isinstance(found.figures, Flow | Halt):
             yield f"{found.title}."
-    restart = findings.get(RestartSafety)
-    if restart is not None:
-        yield (
-            "A restart is safe now." if restart.is_safe else f"A restart is not safe yet: {'; '.join(restart.reasons)}."
-        )
+    for restart in findings.every(RestartSafety):
+        if restart.is_safe:
+            yield "A restart is safe now."
+        else:
+            yield f"A restart is not safe yet: {'; '.join(restart.reasons)}."
 
 
 def _argued(findings: Findings) -> Iterator[Finding[Any]]:
@@ -163,17 +174,17 @@ def _argued(findings: Findings) -> Iterator[Finding[Any]]:
     return (finding for finding in found if finding is not None and finding.is_known)
 
 
-def _actions(state: State, findings: Findings, alert: Alert, namespace: str) -> Iterator[Action]:
+def _actions(diagnosis: Diagnosis, findings: Findings, alert: Alert, namespace: str) -> Iterator[Action]:
     restart = findings.get(RestartSafety)
     unsafe = ""
     if restart and not restart.is_safe:
         unsafe = f" Not before this is settled: {'; '.join(restart.reasons)}."
-    yield from _repairs(state, findings, unsafe, namespace)
-    if state.failure is not Failure.RUNNING:
+    yield from _repairs(diagnosis, findings, unsafe, namespace)
+    if diagnosis.failure is not Failure.RUNNING:
         yield Action(
             "Restart the orchestrator gracefully",
             kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
-            f"It opens a new trading session.{_BEFORE_RESTART.get(state.failure, '')}{unsafe}",
+            f"It opens a new trading session.{_BEFORE_RESTART.get(diagnosis.failure, '')}{unsafe}",
             changes=True,
         )
     yield Action("Monitor its startup", kubectl(namespace, "logs", "-f", "deployment/orchestrator"))
@@ -181,20 +192,11 @@ def _actions(state: State, findings: Findings, alert: Alert, namespace: str) -> 
     yield silence(alert)
 
 
-_BEFORE_RESTART = {
-    Failure.DEPENDENCY: " Only after the cause is repaired.",
-    Failure.PAUSED: " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
-}
-_SEE_SESSIONS = """SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;
-SELECT max(created_at) AS last_signal FROM agent_signals;
-SELECT max(placed_at) AS last_order FROM orders;"""
-
-
-def _repairs(state: State, findings: Findings, unsafe: str, namespace: str) -> Iterator[Action]:
+def _repairs(diagnosis: Diagnosis, findings: Findings, unsafe: str, namespace: str) -> Iterator[Action]:
     rolled, limits = rolled_out(findings), platform.known_limits(findings)
-    match state.failure:
+    match diagnosis.failure:
         case Failure.DEPENDENCY:
-            yield from repair(state.cause, rolled, namespace, limits)
+            yield from repair(diagnosis.cause, rolled, namespace, limits)
             servers = _pods(findings, "mcp-server")
             if servers:
                 yield from repair(Cause(Blamed.MEMORY, servers.oom_killed), rolled, namespace, limits)
