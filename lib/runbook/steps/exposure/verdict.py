@@ -13,7 +13,7 @@ from runbook.steps.exposure.figures import Breach, BreachCause, Exposure, Reduct
 from runbook.steps.exposure.observations import current, limits, over_time
 from runbook.steps.exposure.openings import approvals, openers, sizing
 from runbook.steps.shared.fleet import DEPLOYMENTS
-from runbook.steps.shared.verdicts import checklist, figures_of, kubectl, psql, silence, unknown_reasons
+from runbook.steps.shared.verdicts import checklist, kubectl, psql, silence, unknown_reasons
 from runbook.words import amount, counted
 
 _CHECKLIST = (
@@ -87,9 +87,10 @@ def _decision(why: BreachCause) -> str:
 
 def _aside(findings: Findings, why: BreachCause) -> str:
     """The end of the sentence that says why, and what is to be known beside it."""
-    if why.kind is Breach.OVERSIZED:
-        last = figures_of(findings, "platform.config_changes").get("last")
-        return f", after the change “{last[:100]}”." if last else "."
+    changes = findings.get(platform.ConfigChanges)
+    if why.kind is Breach.OVERSIZED and changes is not None and changes.last is not None:
+        last = changes.last.action or "unknown"
+        return f", after the change “{last[:100]}”."
     if why.kind is Breach.STACKED:
         return ". The check of each position passed; none of the agents is to blame alone."
     return "."
