@@ -12,6 +12,7 @@ from runbook.alert import Window
 from runbook.charts.figure import Line, states, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.findings import Finding
+from runbook.steps.alerting import Evaluated
 from runbook.steps.dependencies import Exchange, Pool
 from runbook.words import amount
 
@@ -66,11 +67,13 @@ def errors_by_component(finding: Any, window: Window) -> Chart | None:
     return timeline(finding.title, "errors a minute", window, _lines(finding.series["errors"], window))
 
 
-def expression(finding: Any, window: Window) -> Chart | None:
+def expression(finding: Finding[Evaluated], window: Window) -> Chart | None:
     """The measured side of an alert's expression, with its threshold."""
-    limit = finding.figures["threshold"]
-    limits = [Threshold(limit, f"{finding.figures['operator']} {amount(limit)}")] if limit is not None else []
-    return timeline(finding.title, "", window, _lines(finding.series["values"], window), thresholds=limits)
+    found = finding.known
+    limits = []
+    if found.threshold is not None:
+        limits.append(Threshold(found.threshold, f"{found.operator} {amount(found.threshold)}"))
+    return timeline(finding.title, "", window, _lines(found.values, window), thresholds=limits)
 
 
 def _lines(series: Mapping[str, pd.DataFrame], window: Window) -> list[Line]:

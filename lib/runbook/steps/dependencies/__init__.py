@@ -1,4 +1,4 @@
-"""What trading depends on: PostgreSQL, its pool, Redis, NATS, exchange, LLM, health endpoints; and whether it goes on."""
+"""What trading depends on: PostgreSQL, its pool, Redis, NATS, exchange, LLM, health; and whether it goes on."""
 
 from __future__ import annotations
 
