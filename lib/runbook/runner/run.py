@@ -28,9 +28,9 @@ from runbook.kernels import Warm
 from runbook.outcome import Status
 from runbook.parameters import Folders
 from runbook.runner import record as records
-from runbook.runner.executor import Spec
 from runbook.runner.record import Record, RunStatus
 from runbook.runner.request import FACTS, REDACTED, Prepared, Request, prepare
+from runbook.runner.spec import Spec
 from runbook.runner.watch import Limits, kernel_environment, watching
 from runbook.settings import Settings
 
