@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -37,14 +37,6 @@ class Status(StrEnum):
     @property
     def is_known(self) -> bool:
         return self not in (Status.UNKNOWN, Status.SKIPPED)
-
-
-_SEVERITY = {Status.OK: 0, Status.SKIPPED: 1, Status.UNKNOWN: 2, Status.WARNING: 3, Status.CRITICAL: 4}
-
-
-def worst(statuses: Iterable[Status]) -> Status:
-    """The most severe of `statuses`; unknown when there are none, for nothing checked is not ok."""
-    return max(statuses, key=_SEVERITY.__getitem__, default=Status.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +158,6 @@ class Outcome:
 
     def _ipython_display_(self) -> None:
         """Shows nothing: the session has shown it."""
-
-    @property
-    def is_degraded(self) -> bool:
-        return any(not finding.is_known for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         return {

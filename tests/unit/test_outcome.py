@@ -14,24 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook.outcome import Finding, Outcome, SourceState, Status, Verdict, one_line, plain, visible, worst
+from runbook.outcome import Finding, Outcome, SourceState, Status, Verdict, one_line, plain, visible
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("statuses", "expected"),
-    [
-        ([], "unknown"),
-        (["ok", "ok"], "ok"),
-        (["ok", "skipped"], "skipped"),
-        (["ok", "unknown", "skipped"], "unknown"),
-        (["unknown", "warning"], "warning"),
-        (["warning", "critical", "ok"], "critical"),
-    ],
-)
-def test_the_worst(statuses: list[str], expected: str) -> None:
-    assert worst(Status(one) for one in statuses) == Status(expected)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +60,9 @@ def finding(status: Status) -> Finding:
     return Finding(f"a.{status}", status, "t", "d", {"n": math.nan, "at": NOON})
 
 
-@pytest.mark.parametrize(
-    ("statuses", "degraded"), [("ok warning critical", False), ("ok unknown", True), ("ok skipped", True)]
-)
-def test_an_outcome_is_degraded_by_what_it_does_not_know(statuses: str, degraded: bool) -> None:
-    found = tuple(finding(Status(one)) for one in statuses.split())
+def test_an_outcome_in_json_has_no_value_that_json_lacks() -> None:
+    found = tuple(finding(status) for status in Status)
     outcome = Outcome("P", "A", Verdict("d", "s", Status.OK), found, (SourceState("database", "ok"),), "x", "y")
-    assert outcome.is_degraded is degraded
     data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
     assert [one["figures"] for one in data["findings"]] == [{"n": None, "at": "2026-01-15T12:00:00+00:00"}] * len(found)
     assert data["sources"] == [{"name": "database", "status": "ok", "reason": ""}]
