@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LINT = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command(sys.argv[1:])"
 # What both halves stand on, and what belongs to neither.
-SHARED = {"alert", "catalog", "embedded", "errors", "outcome", "parameters", "settings", "words"}
+SHARED = {"alert", "catalog", "commands", "embedded", "errors", "outcome", "parameters", "settings", "words"}
 NEITHER = {"__main__", "demo"}
 
 INVESTIGATION, SERVICE, FACADE, CIRCLES = (
