@@ -145,7 +145,10 @@ def _write_all(
     catalog: catalogs.Catalog,
     started_at: datetime,
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds, what had no room."""
+    """Write notebook.ipynb, outcome.json and report.html, in this order.
+
+    Comes back with what outcome.json holds, and the files, by name, that had no room.
+    """
     hidden = _secrets(settings, prepared.notebook)
     record.reason = _redact(record.reason, hidden)
     _keep_parameters(folder / "evidence" / "manifest.json", prepared, hidden)
