@@ -154,9 +154,9 @@ def demo(
     limit: Limit = None,
 ) -> int:
     """Start the simulated platform and run the procedure of its incident's alert. Nothing real is touched."""
+    from cryptofunk_demo import incidents
+    from cryptofunk_demo.platform import Platform
     from runbook.alert import alert_from_json
-    from runbook.demo import incidents
-    from runbook.demo.platform import Platform
     from runbook.errors import DemoError
     from runbook.runner import Request
 
@@ -188,7 +188,7 @@ def lab(context: typer.Context) -> int:
     folders = parameters.folders()
     if any(os.environ.get(name) for name in _SOURCES):
         return _lab(folders.notebooks, context.args)
-    from runbook.demo.platform import Platform
+    from cryptofunk_demo.platform import Platform
 
     _say("No platform is configured: starting the simulated one …")
     with Platform.start() as platform:
@@ -314,10 +314,10 @@ def _line(progress: Progress) -> str:
 
 
 def _summary(result: RunResult) -> str:
-    cells = result.outcome["cells"]
+    cells = result.outcome.cells.model_dump()
     told = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in cells.items() if count) or "none"
     status = result.status.value.replace("_", " ")
-    return f"\n{_clean(result.verdict)}\n{status}: cells {told}; {result.outcome['seconds']:.1f} s"
+    return f"\n{_clean(result.verdict)}\n{status}: cells {told}; {result.outcome.seconds:.1f} s"
 
 
 def _serve(environment: dict[str, str], alertname: str) -> None:

@@ -1,28 +1,24 @@
-"""What an investigation says: statuses, findings, actions and the outcome.
+"""What an investigation says, as data: the one model that both halves share.
 
-Findings and outcomes travel inside the executed notebook as display outputs with their own MIME
-types; the runner reads them back from there. There is no other channel.
+Findings and the conclusion travel inside the executed notebook as display outputs with their own MIME
+types; the runner reads them back from there, and writes outcome.json. There is no other channel. What
+is shown of a finding (rows, how it was found) travels as data too, and each sink renders it itself.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-    from runbook.sources.evidence import Answer
+from runbook.words import one_line
 
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
+ACTIONS_MIME = "application/vnd.runbook.actions+json"
 CONTEXT_MIME = "application/vnd.runbook.context+json"
-
-_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 class Status(StrEnum):
@@ -39,67 +35,22 @@ class Status(StrEnum):
         return self not in (Status.UNKNOWN, Status.SKIPPED)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows to show: a caption, a DataFrame (one row a line) and the unit of each numeric column.
+class RunStatus(StrEnum):
+    """How a run ended."""
 
-    `units` maps a column to a unit: "USDT", "USD", "%" (the value is a ratio, shown times 100), "s", "ms",
-    "bytes", "time", "ratio" (three digits are enough), or "" for a plain number. Columns that are not named are shown as they are.
-    """
-
-    caption: str
-    frame: pd.DataFrame
-    units: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
-
-    `id` is stable ("drawdown.gauge"); `title` is one line that states the result with its figures;
-    `detail` says how it follows and what it means. `figures` are named numbers (units in the names)
-    that verdicts and checklists read; `tables` are shown; `series` feed charts. `answers` are the
-    source answers it rests on, filled in by the session.
-    """
-
-    id: str
-    status: Status
-    title: str
-    detail: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
-    series: Mapping[str, Any] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
-
-    def __post_init__(self) -> None:
-        # Labels and messages find their way into titles: one line, no control characters, not endless.
-        object.__setattr__(self, "title", one_line(self.title, 400))
+    COMPLETE = "complete"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
 
     @property
-    def is_known(self) -> bool:
-        return self.status.is_known
+    def exit_code(self) -> int:
+        return {"complete": 0, "degraded": 3}.get(self.value, 4)
 
     @property
-    def frame(self) -> pd.DataFrame | None:
-        """The rows of its first table; None where it has none."""
-        return self.tables[0].frame if self.tables else None
-
-    def _ipython_display_(self) -> None:
-        """Shows nothing: the session has shown it, and a notebook's last line would show it again."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as JSON-ready data, without tables and series; figures are finite numbers, text or null."""
-        return {
-            "id": self.id,
-            "status": self.status.value,
-            "title": self.title,
-            "detail": self.detail,
-            "figures": {name: plain(value) for name, value in self.figures.items()},
-            "evidence": [answer.id for answer in self.answers],
-        }
-
-    def with_answers(self, answers: tuple[Answer, ...]) -> Finding:
-        return replace(self, answers=answers)
+    def ran_to_its_end(self) -> bool:
+        return self in (RunStatus.COMPLETE, RunStatus.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +64,14 @@ class Action:
     command: str
     why: str = ""
     changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistItem:
+    """A post-mortem question and what this run found."""
+
+    item: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,84 +96,181 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How one source behaved during the run: name, status (ok, recorded, unknown) and the reason."""
+    """How one source behaved during the run: name, status (ok, recorded, unknown, not_asked) and the reason."""
 
     name: str
     status: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of an investigation: the verdict, every finding and how each source behaved."""
+class _Model(BaseModel):
+    """Data that another process, or another version, may have written: what it adds is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Column(_Model):
+    """A column of a shown table. `unit` is "" where its cells say it; "UTC" stands beside the heads of times."""
+
+    name: str
+    unit: str = ""
+    is_number: bool = False
+
+
+class ShownTable(_Model):
+    """A table as text: at most so many rows; `rows_in_all` tells how many there were."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    rows_in_all: int
+
+
+class ShownAnswer(_Model):
+    """How something was found: source, time taken and rows in a line, the question, and the shell's line for it."""
+
+    id: str
+    asked: str
+    question: str
+    parameters: str = ""
+    command: str
+
+
+class FindingRecord(_Model):
+    """A finding in outcome.json: its id, status, title and detail."""
+
+    id: str
+    status: Status
+    title: str
+    detail: str = ""
+
+
+class ShownFinding(FindingRecord):
+    """A finding as it is displayed: with its figures, its tables, and how it was found."""
+
+    figures: dict[str, Any] = Field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    tables: tuple[ShownTable, ...] = ()
+    answers: tuple[ShownAnswer, ...] = ()
+
+    @property
+    def record(self) -> FindingRecord:
+        return FindingRecord(id=self.id, status=self.status, title=self.title, detail=self.detail)
+
+
+def read_finding(data: Any, fallback_id: str) -> ShownFinding:
+    """A displayed finding; one that cannot be read is unknown, under `fallback_id`: it is never dropped."""
+    try:
+        return ShownFinding.model_validate(data)
+    except ValidationError:
+        given = data if isinstance(data, dict) else {}
+        return ShownFinding(
+            id=str(given.get("id") or fallback_id),
+            status=Status.UNKNOWN,
+            title=str(given.get("title") or "A check whose result cannot be read"),
+            detail=str(given.get("detail") or ""),
+        )
+
+
+def read_conclusion(data: Any) -> Conclusion | None:
+    """A displayed conclusion, without those of its parts that cannot be read; None where it has no verdict."""
+    try:
+        return Conclusion.model_validate(data)
+    except ValidationError as error:
+        damaged = {part["loc"][0] for part in error.errors() if part["loc"]}
+    if not isinstance(data, dict) or "verdict" in damaged:
+        return None
+    return Conclusion.model_validate({name: part for name, part in data.items() if name not in damaged})
+
+
+class Context(_Model):
+    """What an investigation is about: the alert, the window, the group's alerts and the plan of checks."""
 
     procedure: str
     alertname: str
-    verdict: Verdict
-    findings: tuple[Finding, ...]
-    sources: tuple[SourceState, ...]
+    severity: str
     starts_at: str
     as_of: str
+    window_start: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    alerts: tuple[dict[str, Any], ...] = ()
+    situation: str = ""
+    """The alert and the window in a sentence."""
+    given: str = ""
+    """The alert's labels, and how many more alerts there are, in a line."""
+    plan: tuple[tuple[str, str], ...] = ()
+    """(step, its subject) of each check that the notebook's cells will make."""
+
+
+class Conclusion(_Model):
+    """The end of an investigation: the verdict, every finding and how each source behaved."""
+
+    procedure: str = ""
+    alertname: str = ""
+    decision: str = ""
+    verdict: str
+    status: Status = Status.UNKNOWN
+    reasons: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+    findings: tuple[FindingRecord, ...] = ()
+    sources: tuple[SourceState, ...] = ()
+    starts_at: str = ""
+    as_of: str = ""
 
     def _ipython_display_(self) -> None:
         """Shows nothing: the session has shown it."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "procedure": self.procedure,
-            "alertname": self.alertname,
-            "decision": self.verdict.decision,
-            "verdict": self.verdict.summary,
-            "status": self.verdict.status.value,
-            "reasons": list(self.verdict.reasons),
-            "actions": [
-                {"title": a.title, "command": a.command, "why": a.why, "changes": a.changes}
-                for a in self.verdict.actions
-            ],
-            "checklist": [{"item": item, "answer": answer} for item, answer in self.verdict.checklist],
-            "findings": [finding.to_json() for finding in self.findings],
-            "sources": [{"name": s.name, "status": s.status, "reason": s.reason} for s in self.sources],
-            "starts_at": self.starts_at,
-            "as_of": self.as_of,
-        }
+
+class Actions(_Model):
+    """Next actions as they are displayed at a notebook's end."""
+
+    actions: tuple[Action, ...]
 
 
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|USDT|USD|ms|s|min|h|d|[KMGT]?i?B)(?![A-Za-z]))")
+class CellCounts(_Model):
+    """Code cells by how they ended."""
+
+    ran: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    not_run: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.ran + self.failed + self.timed_out + self.not_run
 
 
-def unbroken(text: str) -> str:
-    """`text` whose numbers keep to their units at the end of a line."""
-    return _BEFORE_UNIT.sub("\u00a0", text)
+class Outcome(_Model):
+    """outcome.json: how a run ended and what it found. docs/outcome.schema.json is made from this.
 
+    The fields to `findings` are the fixed contract; `level` is the verdict's status, unknown where the
+    run did not come to one. Times are ISO 8601, UTC.
+    """
 
-def one_line(text: str, most: int) -> str:
-    """`text` on one line, at most `most` characters, without control and direction characters."""
-    line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[: 4 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def visible(text: str) -> str:
-    """`text` with what a reader cannot see, and a page or terminal must not obey, shown as �: control and direction characters."""
-    return _UNSEEN.sub("\ufffd", text)
-
-
-def plain(value: Any) -> Any:
-    """`value` as something JSON holds: numbers stay finite or become null, times ISO 8601, all else text."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if hasattr(value, "isoformat"):
-        text = value.isoformat()
-        return None if text == "NaT" else text
-    if hasattr(value, "item"):  # numpy's own numbers and booleans
-        return plain(value.item())
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    if not math.isfinite(number):
-        return None
-    return int(number) if number.is_integer() and isinstance(value, int) else number
+    run_id: str
+    alertname: str
+    procedure: str
+    severity: str
+    status: RunStatus
+    verdict: str
+    started_at: str
+    finished_at: str
+    as_of: str
+    cells: CellCounts
+    sources: tuple[SourceState, ...]
+    findings: tuple[FindingRecord, ...]
+    starts_at: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    level: Status = Status.UNKNOWN
+    decision: str = ""
+    reasons: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0

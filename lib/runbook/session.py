@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
 from IPython.display import display
+from markupsafe import Markup
 
-from runbook import settings, tables
-from runbook.ahead import Ahead, Coming, Item, NotKnown, Step
-from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
+from runbook import plan, settings, tables, templates, words
+from runbook.ahead import Ahead, Coming
+from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
+from runbook.findings import Figures, Finding, Findings, NotKnown, Table, step_id
+from runbook.opening import Given, evidence_of, situation_of, sources_of
 from runbook.outcome import (
+    ACTIONS_MIME,
     CONTEXT_MIME,
     FINDING_MIME,
     OUTCOME_MIME,
-    Finding,
-    Outcome,
+    ChecklistItem,
+    Conclusion,
+    Context,
     SourceState,
     Status,
-    Table,
     Verdict,
-    plain,
 )
-from runbook.sources.alerts import Alerts
-from runbook.sources.cluster import Cluster
-from runbook.sources.database import Database
-from runbook.sources.evidence import Answer, Evidence, Recording, collecting
+from runbook.plan import Step
+from runbook.sources.evidence import Answer, Evidence, collecting
 from runbook.sources.metrics import Metrics
+from runbook.words import visible
 
-ChartOf = Callable[[Finding, Window], Chart | None]
+ChartOf = Callable[[Finding[Any], Window], Chart | None]
 _DIG_MINUTES_MAX = 60 * 24 * 30
+_LABELS_MAX = 1000
+_ABOUT = ("app", "component")
+"""Parameters of steps that are asked of several: whose value tells their findings apart."""
 
 
 class Runbook:
@@ -57,8 +62,9 @@ class Runbook:
         self.others = tuple(others)
         self.window = window
         self.evidence = evidence
-        self.findings: dict[str, Finding] = {}
-        self._sources: dict[str, Any] = _open_sources(config, evidence)
+        self.findings = Findings()
+        self.plan: tuple[plan.Check, ...] = ()
+        self._sources: dict[str, Any] = sources_of(config, evidence)
         self._given = {**self._sources, "window": window, "alert": alert, "alerts_of_group": (alert, *self.others)}
         self._ahead = Ahead()
         weakref.finalize(self, _close, tuple(self._sources.values()))
@@ -67,6 +73,7 @@ class Runbook:
     def open(
         cls,
         procedure: str,
+        namespace: Mapping[str, Any] | None = None,
         *,
         alertname: str = "",
         severity: str = "",
@@ -76,59 +83,43 @@ class Runbook:
         labels: Mapping[str, str] | None = None,
         alerts: Sequence[Mapping[str, Any]] = (),
     ) -> Runbook:
-        """The investigation of one alert, its sources not yet asked.
+        """The investigation of one alert, what its notebook will ask already under way.
 
+        `namespace` is a notebook's `globals()`: the parameters below are taken from it by name, and its
+        `book.check` cells are the plan of what to ask ahead. Without it nothing is asked before `check`.
         `starts_at` and `as_of` are ISO 8601 with a zone; empty: RUNBOOK_STARTS_AT and RUNBOOK_AS_OF,
         else the subject of `alerts` and the present. `alerts` are the group's firing alerts in
         Alertmanager's own shape; the most severe, then the oldest, is the subject.
         Raises InputError and ConfigurationError.
         """
+        given = Given(alertname, severity, starts_at, as_of, lookback_hours, labels or {}, alerts)
+        if namespace is not None:
+            given = given.from_namespace(namespace)
         config = settings.load()
-        replay = Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None
-        evidence = Evidence(
-            record=Path(config.runbook_record) if config.runbook_record else None,
-            replay=replay,
-            secrets=config.secrets,
-            limit_seconds=config.runbook_query_seconds,
-        )
-        past = replay.context if replay else {}
-        now = _first_time(as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
-        firing = [alert_from_json(evidence.redact(dict(one))) for one in alerts]
-        subject = subject_of(firing) if firing else None
-        began = (
-            _first_time(starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at)
-            or now
-        )
-        given = {**(subject.labels if subject else {}), **evidence.redact(dict(labels or {}))}
-        given = {
-            "alertname": alertname or procedure,
-            **given,
-            **({"severity": severity} if severity and "severity" not in given else {}),
-        }
-        alert = Alert(
-            name=given["alertname"],
-            labels=given,
-            annotations=subject.annotations if subject else {},
-            starts_at=began,
-            generator_url=subject.generator_url if subject else "",
-            fingerprint=subject.fingerprint if subject else "",
-        )
-        window = window_of(began, now, lookback_hours)
-        book = cls(procedure, alert, [one for one in firing if one is not subject], window, evidence, config)
+        evidence = evidence_of(config)
+        alert, others, window = situation_of(procedure, given, evidence, config)
+        book = cls(procedure, alert, others, window, evidence, config)
+        if namespace is not None:
+            notebook = plan.notebook_of(procedure, config.runbook_notebook, *_front_ends())
+            book.plan = plan.read(plan.cells_of(notebook) if notebook else (), namespace)
         book._introduce()
+        book.ask_ahead(plan.to_begin(book.plan))
         return book
 
-    def ask_ahead(self, *steps: Item) -> None:
-        """Starts steps side by side, so that slow sources cost their delay once; `check` then takes what is under way.
+    def ask_ahead(self, checks: Sequence[plan.Check]) -> None:
+        """Starts planned checks side by side, so that slow sources cost their delay once.
 
-        A step with arguments or findings it builds on is written as `check` will be called, with the step
-        for its finding: `book.check(disk.growth, tables, filling=forecast)` is begun by
-        `(disk.growth, disk.tables, {"filling": disk.forecast})`, the two listed before it. What is not
-        listed, `check` runs when it comes to it.
+        `check` takes what is under way, where it builds on the very same findings and arguments.
         """
-        self._ahead.begin(steps, self._run_ahead)
+        self._ahead.begin(checks, self._run_ahead)
 
-    def check(self, step: Step, *needs: Finding, chart: ChartOf | Sequence[ChartOf] = (), **arguments: Any) -> Finding:
+    def check(
+        self,
+        step: Callable[..., Finding[Figures]],
+        *needs: Finding[Any],
+        chart: ChartOf | Sequence[ChartOf] = (),
+        **arguments: Any,
+    ) -> Finding[Figures]:
         """Runs one step, shows its finding (and charts), and returns it.
 
         `needs` are findings the step builds on: where one is unknown or skipped, so is this step. A
@@ -136,56 +127,65 @@ class Runbook:
         A source that gives no answer makes the finding unknown; a bug is raised.
         """
         found = self._ahead.take(step, needs, arguments) or self._run(step, needs, arguments)
-        self.findings[found.id] = found
+        self.findings.add(found)
         show_finding(found)
         if found.is_known:
             for draw in chart if isinstance(chart, Sequence) else (chart,):
                 show_chart(draw(found, self.window))
         return found
 
-    def conclude(self, decide: Callable[..., Verdict], **arguments: Any) -> Outcome:
+    def conclude(self, decide: Callable[..., Verdict], **arguments: Any) -> Conclusion:
         """Decides from every finding so far, shows verdict, actions and checklist, and returns the outcome.
 
-        `decide` takes the findings by id (a dict) and, by name, what a step takes.
+        `decide` takes the findings, read by type, and, by name, what a step takes.
         """
-        verdict: Verdict = decide(self.findings, **self._fill(decide, arguments))
-        verdict = self._honest(verdict)
-        outcome = Outcome(
+        verdict: Verdict = self._honest(decide(self.findings, **self._fill(decide, arguments)))
+        concluded = Conclusion(
             procedure=self.procedure,
             alertname=self.alert.name,
-            verdict=verdict,
-            findings=tuple(self.findings.values()),
+            decision=verdict.decision,
+            verdict=verdict.summary,
+            status=verdict.status,
+            reasons=verdict.reasons,
+            actions=verdict.actions,
+            checklist=tuple(ChecklistItem(item, answer) for item, answer in verdict.checklist),
+            findings=tables.records(self.findings),
             sources=self.source_states(),
             starts_at=self.window.starts_at.isoformat(),
             as_of=self.window.as_of.isoformat(),
         )
-        html = tables.verdict(verdict, outcome.findings)
-        if verdict.checklist:
-            html += tables.checklist(verdict.checklist)
-        _show({"text/plain": verdict.summary, "text/html": html, OUTCOME_MIME: self.evidence.redact(outcome.to_json())})
+        self._concluded = Conclusion.model_validate(self.evidence.redact(concluded.to_json()))
+        _show(
+            {
+                "text/plain": verdict.summary,
+                "text/html": templates.conclusion(self._concluded),
+                OUTCOME_MIME: self._concluded.to_json(),
+            }
+        )
         if self.evidence.incomplete:
-            said = self.evidence.incomplete
-            _show({"text/plain": said, "text/html": f"<p class='rb-reason'>{tables.escape(said)}</p>"})
-        self._outcome = outcome
-        return outcome
+            reason = Markup("<p class='rb-reason'>{}</p>").format(visible(self.evidence.incomplete))
+            _show({"text/plain": self.evidence.incomplete, "text/html": reason})
+        return self._concluded
 
     def next_actions(self) -> None:
         """Shows the conclusion's next actions as commands to copy. Nothing is run."""
-        items = self._outcome.verdict.actions
-        _show({"text/plain": "\n".join(f"{a.title}: {a.command}" for a in items), "text/html": tables.actions(items)})
+        items = self._concluded.actions
+        lines = "\n".join(f"{item.title}: {item.command}" for item in items)
+        data = {"actions": [asdict(item) for item in items]}
+        _show({"text/plain": lines, "text/html": templates.actions(items), ACTIONS_MIME: data})
 
-    def sql(self, statement: str, **parameters: Any) -> Finding:
+    def sql(self, statement: str, **parameters: Any) -> Finding[Any]:
         """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, its rows in `.frame`."""
         return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters))
 
-    def promql(self, expression: str, *, instant: bool = False) -> Finding:
+    def promql(self, expression: str, *, instant: bool = False) -> Finding[Any]:
         """A PromQL expression over the window (or at as_of, with `instant`); shown, recorded, its rows in `.frame`."""
         metrics: Metrics = self._sources["metrics"]
         if instant:
             return self._dig("PromQL", lambda: metrics.instant(expression, self.window.as_of))
         return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of))
 
-    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding:
+    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding[Any]:
         """The last log lines of a deployment's pods within the window (or its last `minutes`); shown, recorded, in `.frame`."""
         if minutes is not None and not 0 < minutes <= _DIG_MINUTES_MAX:
             raise InputError(f"minutes is not between 0 and {_DIG_MINUTES_MAX:,}.")
@@ -196,49 +196,48 @@ class Runbook:
         """How each source that was asked behaved, and which were not needed."""
         return tuple(self.evidence.state(source.name) for source in self._sources.values())
 
-    def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding:
+    def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding[Any]:
         """As `_run`, with needs that are under way: what the step asked in vain, where one says nothing, is left out."""
-        found = None
-        with contextlib.suppress(NotKnown):
-            found = self._ask(step, needs, arguments)
-        missing = [one for need in needs if not (one := need.finding()).is_known]
-        return found if found is not None and not missing else _skipped(step, missing)
+        found = self._ask(step, needs, arguments)
+        missing = [need.finding() for need in needs if not need.finding().is_known]
+        return _skipped(step, arguments, missing) if missing else found
 
-    def _run(self, step: Step, needs: Sequence[Finding], arguments: Mapping[str, Any]) -> Finding:
+    def _run(self, step: Step, needs: Sequence[Finding[Any]], arguments: Mapping[str, Any]) -> Finding[Any]:
         missing = [need for need in needs if not need.is_known]
-        return _skipped(step, missing) if missing else self._ask(step, needs, arguments)
+        return _skipped(step, arguments, missing) if missing else self._ask(step, needs, arguments)
 
-    def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding:
+    def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding[Any]:
         with collecting() as answers:
             try:
-                found = step(*needs, **self._fill(step, arguments, len(needs)))
+                found: Finding[Any] = step(*needs, **self._fill(step, arguments, len(needs)))
             except SourceError as error:
-                found = Finding(
-                    step_id(step), Status.UNKNOWN, f"{_subject(step)}: not known", f"{error}.".replace("..", ".")
-                )
-        return found.with_answers(tuple(answers))
+                reason = f"{error}.".replace("..", ".")
+                found = Finding[Any](Status.UNKNOWN, f"{_subject(step)}: not known", reason)
+            except NotKnown as error:
+                return _skipped(step, arguments, [error.missing])
+        return found.named(found.id or _identity(step, arguments)).with_answers(tuple(answers))
 
     def _fill(self, function: Callable[..., Any], arguments: Mapping[str, Any], taken: int = 1) -> dict[str, Any]:
         names = _names_of(function)[taken:]
         return {name: self._given[name] for name in names if name in self._given} | dict(arguments)
 
-    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding:
+    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding[Any]:
         with collecting() as answers:
             try:
                 frame = ask().frame
                 cut = " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
-                title = f"{kind}: {tables.counted(len(frame), 'row')}{cut}"
-                found = Finding("digging", Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
+                title = f"{kind}: {words.counted(len(frame), 'row')}{cut}"
+                found = Finding[None](Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
             except SourceError as error:
-                found = Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))
-        found = found.with_answers(tuple(answers))
-        _show({"text/plain": found.title, "text/html": tables.finding(found)})
+                found = Finding[None](Status.UNKNOWN, f"{kind}: no answer", str(error))
+        found = found.named("digging").with_answers(tuple(answers))
+        _show({"text/plain": found.title, "text/html": templates.finding(tables.shown(found))})
         return found
 
     def _honest(self, verdict: Verdict) -> Verdict:
         """`verdict`, never "ok" while something it should rest on is unknown."""
-        unknown = [one for one in self.findings.values() if not one.is_known]
-        if verdict.status is not Status.OK or (self.findings and not unknown):
+        unknown = self.findings.unknown
+        if verdict.status is not Status.OK or (len(self.findings) and not unknown):
             return verdict
         reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
         silent = len(unknown) == len(self.findings)
@@ -253,40 +252,43 @@ class Runbook:
         )
 
     def _introduce(self) -> None:
-        context = {
-            "procedure": self.procedure,
-            "alertname": self.alert.name,
-            "severity": self.alert.severity,
-            "starts_at": self.window.starts_at.isoformat(),
-            "as_of": self.window.as_of.isoformat(),
-            "window_start": self.window.start.isoformat(),
-            "labels": dict(self.alert.labels),
-            "annotations": dict(self.alert.annotations),
-            "alerts": [alert.to_json() for alert in (self.alert, *self.others)],
-        }
-        self.evidence.context = context
-        self.evidence.save()
         window, alert = self.window, self.alert
-        text = (
-            f"{alert.name} ({alert.severity}), began {tables.moment(window.starts_at)}, looked at until {tables.moment(window.as_of)}; "
-            f"window of {tables.duration(window.seconds)}."
+        situation = (
+            f"{alert.name} ({alert.severity}), began {words.moment(window.starts_at)}, looked at until "
+            f"{words.moment(window.as_of)}; window of {words.duration(window.seconds)}."
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
         more = f" and {len(self.others)} more firing alerts of its group" if self.others else ""
-        html = f"<div class='rb-context'><p>{tables.escape(text)}</p><p class='rb-muted'>{tables.escape(labels[:1000] + more)}</p></div>"
-        html = tables.NOTEBOOK_STYLE + html
-        _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
+        context = Context(
+            procedure=self.procedure,
+            alertname=alert.name,
+            severity=alert.severity,
+            starts_at=window.starts_at.isoformat(),
+            as_of=window.as_of.isoformat(),
+            window_start=window.start.isoformat(),
+            labels=dict(alert.labels),
+            annotations=dict(alert.annotations),
+            alerts=tuple(of_group.to_json() for of_group in (alert, *self.others)),
+            situation=situation,
+            given=labels[:_LABELS_MAX] + more,
+            plan=tuple((_identity(check.step, check.arguments), _subject(check.step)) for check in self.plan),
+        )
+        self.evidence.context = context.to_json()
+        self.evidence.save()
+        html = templates.notebook_style() + Markup(templates.context(context))  # noqa: S704 (escaped there)
+        _show({"text/plain": situation, "text/html": html, CONTEXT_MIME: context.to_json()})
 
 
-def show_finding(found: Finding) -> None:
-    """Displays a finding: rich in a notebook, and as data for the runner."""
-    _show(
-        {
-            "text/plain": f"[{found.status}] {found.title}",
-            "text/html": tables.finding(found),
-            FINDING_MIME: found.to_json(),
-        }
-    )
+def _front_ends() -> tuple[str | None, ...]:
+    """Where front ends say which notebook a kernel is for: Jupyter Server's variable."""
+    return (os.environ.get("JPY_SESSION_NAME"),)
+
+
+def show_finding(found: Finding[Any]) -> None:
+    """Displays a finding: rich in a notebook, and as data for the runner and the page."""
+    shown = tables.shown(found)
+    text = f"[{found.status}] {found.title}"
+    _show({"text/plain": text, "text/html": templates.finding(shown), FINDING_MIME: shown.to_json()})
 
 
 def show_chart(chart: Chart | None) -> None:
@@ -294,11 +296,6 @@ def show_chart(chart: Chart | None) -> None:
     if chart is not None:
         data = {"text/plain": chart.alt, "image/svg+xml": chart.svg}
         display(data, raw=True, metadata={"image/svg+xml": {"alt": chart.alt, "title": chart.title}})
-
-
-def step_id(step: Step) -> str:
-    """ "drawdown.from_fills" for the step runbook.steps.drawdown.from_fills."""
-    return f"{step.__module__.rsplit('.', 1)[-1]}.{step.__name__}"
 
 
 def _names_of(step: Step) -> list[str]:
@@ -309,9 +306,16 @@ def _show(bundle: Mapping[str, Any]) -> None:
     display(dict(bundle), raw=True)
 
 
-def _skipped(step: Step, missing: Sequence[Finding]) -> Finding:
-    names = ", ".join(sorted({need.id for need in missing}))
-    return Finding(step_id(step), Status.SKIPPED, f"{_subject(step)}: skipped", f"Needs {names}, which gave no answer.")
+def _skipped(step: Step, arguments: Mapping[str, Any], missing: Sequence[Finding[Any]]) -> Finding[Any]:
+    needed = ", ".join(sorted({need.id for need in missing}))
+    detail = f"Needs {needed}, which gave no answer."
+    return Finding[Any](Status.SKIPPED, f"{_subject(step)}: skipped", detail, id=_identity(step, arguments))
+
+
+def _identity(step: Step, arguments: Mapping[str, Any]) -> str:
+    """The id of what a step finds; of which app or component, where it is asked of several."""
+    about = next((str(arguments[name]) for name in _ABOUT if arguments.get(name)), "")
+    return step_id(step, about)
 
 
 def _subject(step: Step) -> str:
@@ -324,29 +328,6 @@ def _units(frame: pd.DataFrame) -> dict[str, str]:
     return dict.fromkeys(frame.select_dtypes("number").columns, "") | dict.fromkeys(
         frame.select_dtypes("datetimetz").columns, "time"
     )
-
-
-def _first_time(*candidates: str | datetime | None) -> datetime | None:
-    for candidate in candidates:
-        if isinstance(candidate, datetime):
-            return candidate.astimezone(UTC)
-        if candidate:
-            return parse_time(candidate)
-    return None
-
-
-def _open_sources(config: settings.Settings, evidence: Evidence) -> dict[str, Any]:
-    def plain_value(secret: Any) -> str | None:
-        return secret.get_secret_value() if secret else None
-
-    return {
-        "database": Database(plain_value(config.database_url), evidence, namespace=config.kube_namespace),
-        "metrics": Metrics(plain_value(config.prometheus_url), evidence),
-        "cluster": Cluster(
-            config.kubeconfig, config.kubernetes_service_host is not None, config.kube_namespace, evidence
-        ),
-        "alerts": Alerts(plain_value(config.alertmanager_url), evidence),
-    }
 
 
 def _close(sources: Sequence[Any]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cryptofunk_demo.platform import Platform
 from runbook import settings as settings_module
-from runbook.demo.platform import Platform
 from runbook.parameters import Folders
 from runbook.runner import Request, RunStatus, run
 from tests.notebooks.conftest import FOLDERS, ROOT

@@ -15,15 +15,25 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LINT = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command(sys.argv[1:])"
 # What both halves stand on, and what belongs to neither.
-SHARED = {"alert", "catalog", "commands", "embedded", "errors", "outcome", "parameters", "settings", "words"}
+SHARED = {
+    "alert",
+    "catalog",
+    "commands",
+    "embedded",
+    "errors",
+    "outcome",
+    "parameters",
+    "settings",
+    "templates",
+    "words",
+}
 NEITHER = {"__main__", "demo"}
 
-INVESTIGATION, SERVICE, FACADE, CIRCLES = (
-    "investigation-without-service",
-    "service-without-investigation",
-    "facade-for-notebooks",
-    "no-circles",
-)
+DOWN = "imports-point-down"
+INVESTIGATION, SERVICE = "investigation-without-service", "service-without-investigation"
+FACADE = "facade-for-notebooks"
+CIRCLES = "no-circles"
+ONLY_THE_CLI, KNOWS_LITTLE = "demo-known-to-cli", "demo-knows-little"
 
 
 def contracts() -> dict[str, dict[str, Any]]:
@@ -36,7 +46,7 @@ def contracts() -> dict[str, dict[str, Any]]:
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of our modules and contracts alone, to be spoilt."""
     tree = tmp_path_factory.mktemp("contracts")
-    not_modules = shutil.ignore_patterns("__pycache__", "*.egg-info", "recorded", "sql", "static", "templates")
+    not_modules = shutil.ignore_patterns("__pycache__", "*.egg-info", "recorded", "sql", "static")
     shutil.copytree(ROOT / "lib", tree / "lib", ignore=not_modules)
     shutil.copyfile(ROOT / "pyproject.toml", tree / "pyproject.toml")
     return tree
@@ -57,7 +67,7 @@ def lint(tree: Path, contract: str) -> str:
     return answer
 
 
-@pytest.mark.parametrize("contract", [INVESTIGATION, SERVICE, FACADE, CIRCLES])
+@pytest.mark.parametrize("contract", [DOWN, INVESTIGATION, SERVICE, FACADE, CIRCLES, ONLY_THE_CLI, KNOWS_LITTLE])
 def test_a_contract_is_kept(copied: Path, contract: str) -> None:
     assert f"{contracts()[contract]['name']} KEPT" in lint(copied, contract)
 
@@ -65,25 +75,44 @@ def test_a_contract_is_kept(copied: Path, contract: str) -> None:
 @pytest.mark.parametrize(
     ("contract", "module", "statement"),
     [
-        (INVESTIGATION, "session", "from runbook import runner"),
-        (INVESTIGATION, "steps/__init__", "from runbook.history.database import row"),
-        (INVESTIGATION, "charts/frame", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import runbook.cli"),
-        (SERVICE, "runner/run", "from runbook import session"),
-        (SERVICE, "service/messages", "import runbook.steps.agents"),
-        (SERVICE, "report/content", "from runbook.sources import metrics"),
-        (FACADE, "runner/run", "from runbook import Runbook"),
-        (FACADE, "sources/metrics", "import runbook"),
-        (CIRCLES, "runner/engine", "def late() -> None:\n    from runbook.runner import executor"),
+        (DOWN, "runbook.session", "from runbook import demo"),
+        (INVESTIGATION, "runbook.session", "from runbook import runner"),
+        (INVESTIGATION, "runbook.steps", "from runbook.history.database import row"),
+        (
+            INVESTIGATION,
+            "runbook.charts",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import runbook.cli",
+        ),
+        (SERVICE, "runbook.runner.run", "from runbook import session"),
+        (SERVICE, "runbook.service.messages", "import runbook.steps.agents"),
+        (SERVICE, "runbook.report", "from runbook.sources import metrics"),
+        (FACADE, "runbook.runner.run", "from runbook import Runbook"),
+        (FACADE, "runbook.sources.metrics", "import runbook"),
+        (CIRCLES, "runbook.runner.engine", "def late() -> None:\n    from runbook.runner import executor"),
+        (CIRCLES, "cryptofunk_demo.moment", "from cryptofunk_demo import incident"),
+        (ONLY_THE_CLI, "runbook.session", "from cryptofunk_demo import incidents"),
+        (ONLY_THE_CLI, "runbook.sources.metrics", "from cryptofunk_demo.series import Series"),
+        (ONLY_THE_CLI, "runbook.service.context", "import cryptofunk_demo"),
+        (KNOWS_LITTLE, "cryptofunk_demo.platform", "from runbook import session"),
+        (KNOWS_LITTLE, "cryptofunk_demo.logs", "from runbook.sources.metrics import Metrics"),
+        (KNOWS_LITTLE, "cryptofunk_demo.database", "from runbook import outcome"),
     ],
 )
 def test_a_contract_breaks_with_what_it_forbids(copied: Path, contract: str, module: str, statement: str) -> None:
-    path = copied / "lib" / "runbook" / f"{module}.py"
+    path = file_of(copied / "lib", module)
     before = path.read_text(encoding="utf-8")
     path.write_text(f"{before}\n{statement}\n", encoding="utf-8")
     try:
-        assert f"{contracts()[contract]['name']} BROKEN" in lint(copied, contract)
+        answer = lint(copied, contract)
     finally:
         path.write_text(before, encoding="utf-8")
+    assert f"{contracts()[contract]['name']} BROKEN" in answer
+
+
+def file_of(lib: Path, module: str) -> Path:
+    """The file of a module, or of the package of that name."""
+    path = lib.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def test_every_module_has_its_half() -> None:

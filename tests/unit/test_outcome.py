@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook.outcome import Finding, Outcome, SourceState, Status, Verdict, one_line, plain, visible
+from runbook import tables
+from runbook.findings import Finding, plain
+from runbook.outcome import Conclusion, Outcome, SourceState, Status, read_finding
+from runbook.words import one_line, visible, worst_status
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], "unknown"),
+        (["ok", "ok"], "ok"),
+        (["ok", "skipped"], "skipped"),
+        (["ok", "unknown", "skipped"], "unknown"),
+        (["unknown", "warning"], "warning"),
+        (["warning", "critical", "ok"], "critical"),
+    ],
+)
+def test_the_worst(statuses: list[str], expected: str) -> None:
+    assert worst_status(statuses) == expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +59,7 @@ def test_plain_of_no_time_is_nothing() -> None:
 
 @given(st.text())
 def test_a_title_is_one_visible_line(text: str) -> None:
-    found = Finding("a.b", Status.OK, text)
+    found = Finding(Status.OK, text)
     assert found.title.isprintable()
     assert len(found.title) <= 400
 
@@ -56,13 +76,44 @@ def test_visible_keeps_lines_and_shows_the_rest() -> None:
     assert visible("a\n\tb\r\n\x1b[31m\u202ex\x00") == "a\n\tb\r\n\ufffd[31m\ufffdx\ufffd"
 
 
-def finding(status: Status) -> Finding:
-    return Finding(f"a.{status}", status, "t", "d", {"n": math.nan, "at": NOON})
+@dataclass(frozen=True, slots=True)
+class Move:
+    n: float
+    at: datetime
+    kind: Status
+    curve: pd.DataFrame
 
 
-def test_an_outcome_in_json_has_no_value_that_json_lacks() -> None:
-    found = tuple(finding(status) for status in Status)
-    outcome = Outcome("P", "A", Verdict("d", "s", Status.OK), found, (SourceState("database", "ok"),), "x", "y")
-    data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
-    assert [one["figures"] for one in data["findings"]] == [{"n": None, "at": "2026-01-15T12:00:00+00:00"}] * len(found)
+def test_figures_are_derived_as_json_without_their_series() -> None:
+    moved = Move(math.nan, NOON, Status.WARNING, pd.DataFrame({"time": [NOON]}))
+    shown = tables.shown(Finding(Status.OK, "t", "d", moved, id="a.b"))
+    data = json.loads(json.dumps(shown.to_json(), allow_nan=False))
+    assert data["figures"] == {"n": None, "at": "2026-01-15T12:00:00+00:00", "kind": "warning"}
+
+
+def test_a_conclusion_in_json() -> None:
+    found = [Finding(status, "t", "d", id=f"a.{status}") for status in Status]
+    concluded = Conclusion(verdict="v", findings=tables.records(found), sources=(SourceState("database", "ok"),))
+    data = json.loads(json.dumps(concluded.to_json(), allow_nan=False))
+    assert [finding["status"] for finding in data["findings"]] == list(Status)
     assert data["sources"] == [{"name": "database", "status": "ok", "reason": ""}]
+
+
+def test_a_finding_that_cannot_be_read_is_unknown_and_never_dropped() -> None:
+    for data in (None, [], {"id": "a", "status": "fine", "title": "t"}, {"status": "ok"}):
+        assert read_finding(data, "cell-3").status is Status.UNKNOWN
+    assert read_finding({"title": "t"}, "cell-3").id == "cell-3"
+
+
+def test_the_schema_in_docs_is_the_models() -> None:
+    """After a change of the model: write `Outcome.model_json_schema()` to docs/outcome.schema.json and read the diff."""
+    written = Path(__file__).parents[2] / "docs" / "outcome.schema.json"
+    assert json.loads(written.read_text(encoding="utf-8")) == Outcome.model_json_schema()
+
+
+def test_the_fixed_fields_come_first_and_what_is_new_is_no_error() -> None:
+    fixed = ["run_id", "alertname", "procedure", "severity", "status", "verdict", "started_at", "finished_at", "as_of"]
+    assert list(Outcome.model_fields)[:12] == [*fixed, "cells", "sources", "findings"]
+    newer = dict.fromkeys(fixed, "x") | {"status": "complete", "starts_at": "x", "of_tomorrow": 1}
+    newer |= {"cells": {"ran": 1}, "sources": [{"name": "a", "status": "ok", "reason": ""}], "findings": []}
+    assert Outcome.model_validate(newer).cells.total == 1
