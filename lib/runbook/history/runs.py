@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -273,12 +272,6 @@ def sign_of_life(connection: Connection, worker: str, concurrency: int) -> None:
     connection.execute("DELETE FROM runbook.workers WHERE name = %s OR seen_at < now() - interval '1 day'", [worker])
     if concurrency:
         connection.execute("INSERT INTO runbook.workers (name, concurrency) VALUES (%s, %s)", [worker, concurrency])
-
-
-def now(connection: Connection) -> datetime:
-    """The database's clock, the one that all workers share."""
-    found = row(connection, "SELECT clock_timestamp() AS now")
-    return found["now"] if found else datetime.now(UTC)
 
 
 def _text(value: Any) -> str:

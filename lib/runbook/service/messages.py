@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,12 +16,12 @@ from runbook.history.database import Connection, row, rows
 from runbook.history.events import note
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
 from runbook.notify.message import one_line
+from runbook.service import by_hand
 from runbook.service.context import Context
 
 _log = logging.getLogger(__name__)
 _ORDER = ("critical", "warning", "unknown", "skipped", "ok")
 _REPORT_MAX = 8 * 1024 * 1024
-_FENCED = re.compile(r"```(?:bash|sh|shell|console)\n(.*?)```", re.DOTALL)
 
 
 def send(context: Context, delivery: int) -> None:
@@ -167,12 +165,7 @@ def _silent(connection: Connection, incident: Mapping[str, Any], delivery: Mappi
 
 
 def _by_hand(context: Context, alert: Mapping[str, Any]) -> tuple[str, ...]:
-    """What to type where there is no report: the run itself, then the procedure's own commands."""
-    words = ["runbook", "run", alert["name"]]
-    for name, value in sorted(alert["labels"].items()):
-        words += ["--label", f"{name}={value}"] if name != "alertname" else []
-    words += ["--starts-at", f"{alert['starts_at']:%Y-%m-%dT%H:%M:%SZ}"]
-    return (shlex.join(words), *written_commands(context, alert["procedure"]))
+    return by_hand.commands(context, alert["procedure"], alert["name"], alert["labels"], alert["starts_at"])
 
 
 def _commands(outcome: Mapping[str, Any], kind: str) -> tuple[str, ...]:
@@ -180,16 +173,6 @@ def _commands(outcome: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     if kind in ("resolved", "escalation", "dead_man"):
         return ()
     return tuple(str(action.get("command", "")) for action in outcome.get("actions", [])[:3])
-
-
-def written_commands(context: Context, procedure: str) -> tuple[str, ...]:
-    """The first commands that the procedure's notebook has in its text, at most six."""
-    try:
-        text = context.folders.notebook(procedure).read_text(encoding="utf-8").replace("\\n", "\n")
-    except OSError:
-        return ()
-    lines = [line.strip(' ",') for block in _FENCED.findall(text) for line in block.splitlines()]
-    return tuple(line for line in lines if line and not line.startswith("#"))[:6]
 
 
 def _attachments(connection: Connection, context: Context, run: Mapping[str, Any] | None) -> tuple[Attachment, ...]:

@@ -16,7 +16,7 @@ from runbook.history.changes import changes
 from runbook.history.closing import lasted
 from runbook.history.database import row
 from runbook.history.listing import PAGE, Filter
-from runbook.service import timeline
+from runbook.service import by_hand, timeline
 from runbook.service.context import Context
 
 _SEVERITIES = ("critical", "warning", "info")
@@ -126,8 +126,19 @@ def incident(context: Context, number: int) -> dict[str, Any] | None:
         "changed": changed,
         "axis": timeline.axis(found, datetime.now(UTC)),
         "escalation": context.catalog.escalation,
+        "by_hand": _by_hand(context, found),
         "live_seconds": BUSY_SECONDS if is_busy else IDLE_SECONDS if found["closed_at"] is None else 0,
     }
+
+
+def _by_hand(context: Context, found: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to type in the meantime; nothing where there is a report, or will be one in time."""
+    age = datetime.now(UTC) - found["opened_at"]
+    is_owed = found["latest"] is None and found["closed_at"] is None
+    if not is_owed or not found["alerts"] or age.total_seconds() < context.settings.runbook_dead_man_seconds:
+        return ()
+    alert = found["alerts"][0]  # the worst that fires
+    return by_hand.commands(context, alert["procedure"], alert["name"], alert["labels"], alert["starts_at"])
 
 
 def run(context: Context, run_id: str) -> dict[str, Any] | None:
