@@ -1,4 +1,4 @@
-"""Positions: whose loss it was, and whether a restart is safe."""
+"""Positions: whose loss it was, and what is open."""
 
 from __future__ import annotations
 
@@ -80,37 +80,6 @@ def test_nobody_lost() -> None:
 
 def test_nothing_was_held() -> None:
     assert contributed(parts()).figures["agent_share"] == 0.0
-
-
-def orders(*protects: bool) -> pd.DataFrame:
-    return pd.DataFrame({"symbol": "A", "protects": list(protects), "quantity": 1.0}, index=range(len(protects)))
-
-
-def safety(stray: int = 0, bare: int = 0, candle: float = 30.0, fill: float = 60.0) -> Finding:
-    opened = Finding("exposure.open_positions", Status.OK, "t", figures={"without_stop": bare})
-    fresh = Finding(
-        "sessions.activity", Status.OK, "t", figures={"candle_age_seconds": candle, "fill_age_seconds": fill}
-    )
-    table = orders(*[False] * stray, True)
-    return positions.restart_safety(opened, fresh, Tables(orders__open=table), WINDOW)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("world", "says"),
-    [({"stray": 1}, "1 open order that protects no position"), ({"stray": 2}, "2 open orders that protect no position"), ({"bare": 1}, "1 open position has no stop"),
-     ({"candle": 600.0}, "the last candle is 10 min old"), ({"candle": float("nan")}, "the last candle is n/a old")],
-)  # fmt: skip
-def test_what_speaks_against_a_restart(world: dict[str, Any], says: str) -> None:
-    found = safety(**world)
-    assert found.status is Status.WARNING
-    assert found.figures["safe"] is False
-    assert says in found.title
-
-
-def test_a_safe_restart() -> None:
-    found = safety()
-    assert found.status is Status.OK
-    assert found.figures["safe"] is True
 
 
 @pytest.mark.parametrize(("without", "status"), [(0, Status.OK), (1, Status.WARNING)])

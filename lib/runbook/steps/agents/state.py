@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Agent:
-    """A deployment with its row in agent_status (see AgentStatus) and its pod's (see Pods), None where there is none."""
+    """A deployment, its row in agent_status (see AgentStatus) and its pod's (see Pods); None where there is none."""
 
     deployment: str
     report: Any = None

@@ -1,4 +1,4 @@
-"""TradingSessionFailure: the session, whether trading is halted or failed and why, what a restart meets, the decision."""
+"""TradingSessionFailure: the session, whether trading is halted or failed and why, and what a restart meets."""
 
 from __future__ import annotations
 

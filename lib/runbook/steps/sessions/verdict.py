@@ -31,7 +31,7 @@ SELECT max(placed_at) AS last_order FROM orders;
 
 
 class Failure(StrEnum):
-    """Why a session does not trade. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
+    """Why no session trades. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
 
     PAUSED = "paused"
     DEPENDENCY = "dependency"
