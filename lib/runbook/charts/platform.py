@@ -13,22 +13,26 @@ from runbook.charts.figure import Line, states, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.findings import Finding
 from runbook.steps.alerting import Evaluated
+from runbook.steps.breakers import Failures, States
+from runbook.steps.breakers.wording import worst_failures
 from runbook.steps.dependencies import Exchange, Pool
 from runbook.words import amount
 
 _STATES = {0.0: ("closed", "green"), 1.0: ("open", "alarm"), 2.0: ("half-open", "amber")}
 
 
-def breaker_states(finding: Any, window: Window) -> Chart | None:
+def breaker_states(finding: Finding[States], window: Window) -> Chart | None:
     """Every breaker's state around the alert."""
-    return states(finding.title, _near(window), finding.series["states"], _STATES)
+    lanes = {lane.name: lane.samples for lane in finding.known.lanes}
+    return states(finding.title, _near(window), lanes, _STATES)
 
 
-def failure_ratio(finding: Any, window: Window) -> Chart | None:
+def failure_ratio(finding: Finding[Failures], window: Window) -> Chart | None:
     """The share of failed requests by breaker, with the ratio at which it trips."""
-    trip = 0.6
-    return timeline(finding.title.split(";")[0], "%", _near(window), _lines(finding.series["ratios"], _near(window)),
-                    thresholds=[Threshold(trip, f"trips at {amount(trip, '%')}")])  # fmt: skip
+    found, near = finding.known, _near(window)
+    ratios = {breaker.breaker: breaker.ratio for breaker in found.breakers}
+    limit = Threshold(found.trips_at, f"trips at {amount(found.trips_at, '%')}")
+    return timeline(worst_failures(found), "%", near, _lines(ratios, near), thresholds=[limit])
 
 
 def exchange_errors(finding: Finding[Exchange], window: Window) -> Chart | None:
