@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import pandas as pd
 
@@ -16,6 +15,7 @@ from runbook.steps.alerting import Evaluated
 from runbook.steps.breakers import Failures, States
 from runbook.steps.breakers.wording import worst_failures
 from runbook.steps.dependencies import Exchange, Pool
+from runbook.steps.error_rates import Api, Components
 from runbook.words import amount
 
 _STATES = {0.0: ("closed", "green"), 1.0: ("open", "alarm"), 2.0: ("half-open", "amber")}
@@ -59,16 +59,18 @@ def pool(finding: Finding[Pool], window: Window) -> Chart | None:
     return timeline(finding.title, "connections", window, lines, thresholds=[limit])
 
 
-def error_ratio(finding: Any, window: Window) -> Chart | None:
+def error_ratio(finding: Finding[Api], window: Window) -> Chart | None:
     """The share of API requests that fail with 5xx and 4xx, with the threshold."""
-    limit = finding.figures["threshold"]
-    return timeline(finding.title, "%", window, [Line(name, rows) for name, rows in finding.series["ratios"].items()],
-                    thresholds=[Threshold(limit, f"threshold {amount(limit, '%')}")])  # fmt: skip
+    found = finding.known
+    lines = [Line("5xx", found.server_curve), Line("4xx", found.client_curve)]
+    limit = Threshold(found.threshold, f"threshold {amount(found.threshold, '%')}")
+    return timeline(finding.title, "%", window, lines, thresholds=[limit])
 
 
-def errors_by_component(finding: Any, window: Window) -> Chart | None:
+def errors_by_component(finding: Finding[Components], window: Window) -> Chart | None:
     """Errors a minute by component."""
-    return timeline(finding.title, "errors a minute", window, _lines(finding.series["errors"], window))
+    errors = {component.name: component.errors for component in finding.known.components}
+    return timeline(finding.title, "errors a minute", window, _lines(errors, window))
 
 
 def expression(finding: Finding[Evaluated], window: Window) -> Chart | None:
