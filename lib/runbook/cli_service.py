@@ -6,11 +6,15 @@ import json
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runbook.errors import InputError
+
+if TYPE_CHECKING:
+    from runbook.history.rows import Run
+    from runbook.service.context import Context
 
 _DAYS_MAX, _RUNS_MAX = 36_500, 1_000_000_000
 DAYS = typer.Option(metavar="DAYS", help="With --prune: keep closed incidents so long, 0 none; RUNBOOK_KEEP_DAYS.")
@@ -95,7 +99,7 @@ def reports(
             _list(context, text, severity, status, page, as_json)
 
 
-def _prune(context: Any, keep_days: float | None, keep_runs: int | None) -> None:
+def _prune(context: Context, keep_days: float | None, keep_runs: int | None) -> None:
     from runbook.service.tasks import prune
 
     settings = context.settings
@@ -107,7 +111,7 @@ def _prune(context: Any, keep_days: float | None, keep_runs: int | None) -> None
     typer.echo(f"Removed {incidents} incidents and {reports} reports.")
 
 
-def _list(context: Any, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
+def _list(context: Context, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
     from runbook.history import listing
     from runbook.history.runs import TERMINAL
 
@@ -118,19 +122,36 @@ def _list(context: Any, text: str, severity: str, status: str, page: int, as_jso
     with context.database.transaction() as connection:
         found = listing.reports(connection, listing.Filter(text, severity, status, page))
     for run in found[: listing.PAGE]:
-        if as_json:
-            names = ("run_id", "alertname", "procedure", "severity", "state", "level", "verdict", "incident_id")
-            typer.echo(json.dumps({**{n: run[n] for n in names}, "queued_at": run["queued_at"].isoformat()}))
-        else:
-            line = f"{run['queued_at']:%Y-%m-%d %H:%M:%S}Z  {run['state']:9} {run['level']:8} {run['run_id']}"
-            typer.echo(f"{line}  {_printable(run['verdict'])}")
+        typer.echo(_json(run) if as_json else _line(run))
     if len(found) > listing.PAGE:
         typer.echo(f"More: --page {page + 1}", err=True)
     if not found:
         typer.echo("No reports.", err=True)
 
 
-def _open(context: Any, run_id: str) -> None:
+def _json(run: Run) -> str:
+    """The run as one line of JSON."""
+    listed = {
+        "run_id": run.run_id,
+        "alertname": run.alertname,
+        "procedure": run.procedure,
+        "severity": run.severity,
+        "state": run.state,
+        "level": run.level,
+        "verdict": run.verdict,
+        "incident_id": run.incident_id,
+        "queued_at": run.queued_at.isoformat(),
+    }
+    return json.dumps(listed)
+
+
+def _line(run: Run) -> str:
+    """The run as one line for a terminal."""
+    moment = f"{run.queued_at:%Y-%m-%d %H:%M:%S}Z"
+    return f"{moment}  {run.state:9} {run.level:8} {run.run_id}  {_printable(run.verdict)}"
+
+
+def _open(context: Context, run_id: str) -> None:
     from runbook.service import pages
 
     found = pages.run(context, run_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from runbook.history.database import Connection, row, rows
+from runbook.history.database import Connection, exists, value, values
 from runbook.history.events import note
 
 # Of a storm i: none of the alerts that it covers fires in an incident that is open.
@@ -20,26 +20,27 @@ def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, 
     if not touched:
         return ()
     for incident in sorted(touched):
-        found = row(
+        span = value(
             connection,
+            timedelta,
             """
-            SELECT id, now() - starts_at AS lasted FROM runbook.incidents i
+            SELECT now() - starts_at FROM runbook.incidents i
             WHERE id = %(id)s AND kind = 'group' AND closed_at IS NULL AND NOT EXISTS
                 (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
             """,
             {"id": incident},
         )
-        if found:
-            _close(connection, incident, "resolved", f"after {lasted(found['lasted'])}")
+        if span is not None:
+            _close(connection, incident, "resolved", f"after {lasted(span)}")
             closed.append(incident)
-    covering = rows(
+    covering = values(
         connection,
+        int,
         "SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id"
         " WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL",
         {"ids": touched},
     )
-    for storm in covering:
-        closed.extend(_close_storm(connection, storm["id"]))
+    closed.extend(storm for storm in covering if _close_storm(connection, storm))
     return tuple(closed)
 
 
@@ -48,27 +49,29 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
 
     A storm takes those along that have no place but in it.
     """
-    found = row(
-        connection, "SELECT id FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
+    is_open = exists(
+        connection, "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
     )
-    if found:
+    if is_open:
         # Children before their storm, in the order in which a message that comes in locks them.
-        children = rows(
+        children = values(
             connection,
+            int,
             "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id",
             {"id": incident},
         )
         for child in children:
-            _close(connection, child["id"], "closed", f"by {who}, with incident {incident}, which covers it")
+            _close(connection, child, "closed", f"by {who}, with incident {incident}, which covers it")
         _close(connection, incident, "closed", f"by {who}")
-    return bool(found)
+    return is_open
 
 
 def _close(connection: Connection, incident: int, how: str, text: str) -> None:
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = %s WHERE id = %s", [how, incident])
     note(connection, incident, how, text)
-    cancelled = rows(
+    cancelled = values(
         connection,
+        int,
         """
         UPDATE runbook.runs SET state = 'cancelled', finished_at = now(), note = %(why)s, verdict = %(why)s
         WHERE incident_id = %(id)s AND state = 'queued' RETURNING id
@@ -76,30 +79,35 @@ def _close(connection: Connection, incident: int, how: str, text: str) -> None:
         {"id": incident, "why": f"Cancelled before it began: the incident was {how}."},
     )
     for run in cancelled:
-        note(connection, incident, "cancelled", "its run had not begun", run["id"])
+        note(connection, incident, "cancelled", "its run had not begun", run)
 
 
-def _close_storm(connection: Connection, storm: int) -> list[int]:
-    """Close a storm with its last alert. Its waiting run goes on: it is the report of all of them."""
-    found = row(
+def _close_storm(connection: Connection, storm: int) -> bool:
+    """Close a storm if its last alert has gone. Its waiting run goes on: it is the report of all of them."""
+    span = value(
         connection,
+        timedelta,
         f"""
-        SELECT now() - starts_at AS lasted FROM runbook.incidents i
+        SELECT now() - starts_at FROM runbook.incidents i
         WHERE id = %(id)s AND closed_at IS NULL AND {_IS_SILENT}
         """,  # noqa: S608 - a constant
         {"id": storm},
     )
-    if not found:
-        return []
+    if span is None:
+        return False
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = 'resolved' WHERE id = %s", [storm])
-    note(connection, storm, "resolved", f"after {lasted(found['lasted'])}")
-    return [storm]
+    note(connection, storm, "resolved", f"after {lasted(span)}")
+    return True
 
 
 def close_silent_storms(connection: Connection) -> list[int]:
-    """Close storms of whose alerts none fires any more -> their ids. Two last ones, ending at once, each saw the other."""
-    closed = rows(
+    """Close storms of whose alerts none fires any more -> their ids.
+
+    Two last alerts that end at once each still see the other: neither message closes their storm.
+    """
+    return values(
         connection,
+        int,
         f"""
         UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
         WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
@@ -107,7 +115,6 @@ def close_silent_storms(connection: Connection) -> list[int]:
         RETURNING i.id
         """,  # noqa: S608 - a constant
     )
-    return [storm["id"] for storm in closed]
 
 
 def lasted(span: timedelta) -> str:

@@ -7,19 +7,23 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any, TypeVar
 
 import psycopg
 import psycopg_pool
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import class_row, dict_row, scalar_row
 
 from runbook.errors import ConfigurationError, StorageError
 
-Connection = psycopg.Connection[DictRow]
+# Rows are read as a class of ours, through `row` and `rows`: what `execute` itself fetches has no type to read by key.
+Connection = psycopg.Connection[object]
+Parameters = Mapping[str, Any]
 Result = TypeVar("Result")
+Row = TypeVar("Row")
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 # One number for everyone who migrates this database: the second waits, then finds nothing to do.
@@ -29,7 +33,9 @@ _CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailu
 _ATTEMPTS = 4
 # What PostgreSQL and its client say, and what we say of it: their own words may repeat parts of a mistyped address.
 _REASONS = {
-    "Connection refused": "the connection is refused; start the server, or correct host and port in RUNBOOK_DATABASE_URL",
+    "Connection refused": (
+        "the connection is refused; start the server, or correct host and port in RUNBOOK_DATABASE_URL"
+    ),
     "could not translate host name": "the host in RUNBOOK_DATABASE_URL is unknown",
     "failed to resolve host": "the host in RUNBOOK_DATABASE_URL is unknown",
     "authentication failed": "the login is refused; correct user and password in RUNBOOK_DATABASE_URL",
@@ -117,7 +123,7 @@ class Database:
         """Why the database cannot be used now, in one line; empty when it answers and has our schema."""
         try:
             with self.transaction() as connection:
-                has_schema = _value(connection, "SELECT to_regclass('runbook.runs') IS NOT NULL")
+                has_schema = value(connection, bool, "SELECT to_regclass('runbook.runs') IS NOT NULL")
         except StorageError as error:
             return str(error)
         return "" if has_schema else "The database of queue and history has no schema yet."
@@ -175,7 +181,7 @@ def _check_address(url: str) -> None:
 def _connection_class(refusal: Refusal) -> type[Connection]:
     """Connections that leave in `refusal` why they did not come about: the pool keeps that to itself."""
 
-    class Noting(psycopg.Connection[DictRow]):
+    class Noting(psycopg.Connection[object]):
         @classmethod
         def connect(cls, *arguments: Any, **options: Any) -> Any:
             try:
@@ -210,7 +216,7 @@ def migrate(database: Database, others: tuple[Migration, ...] = ()) -> list[str]
         ran: list[str] = []
         for step in (*_own(), *others):
             # Asked each time: a step may record others that it includes.
-            if row(connection, "SELECT 1 AS one FROM runbook.migrations WHERE name = %(n)s", {"n": step.name}):
+            if exists(connection, "SELECT 1 FROM runbook.migrations WHERE name = %(name)s", {"name": step.name}):
                 continue
             try:
                 # No parameters: psycopg then sends the text as it is, many statements at once.
@@ -234,19 +240,62 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def rows(connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> list[DictRow]:
-    """All rows of a query as dicts."""
-    return connection.execute(statement.encode(), parameters or {}).fetchall()
+def rows(connection: Connection, kind: type[Row], statement: str, parameters: Parameters | None = None) -> list[Row]:
+    """All rows of a query, each as a `kind`, whose fields are named as the query's columns."""
+    cursor = connection.cursor(row_factory=class_row(kind))
+    return cursor.execute(statement.encode(), parameters or {}).fetchall()
 
 
-def row(connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> DictRow | None:
-    """The first row of a query, or None."""
-    return connection.execute(statement.encode(), parameters or {}).fetchone()
+def row(connection: Connection, kind: type[Row], statement: str, parameters: Parameters | None = None) -> Row | None:
+    """The first row of a query as a `kind`; None where there is none."""
+    cursor = connection.cursor(row_factory=class_row(kind))
+    return cursor.execute(statement.encode(), parameters or {}).fetchone()
 
 
-def _value(connection: Connection, statement: str) -> Any:
-    found = row(connection, statement)
-    return next(iter(found.values())) if found else None
+def values(
+    connection: Connection, kind: type[Value], statement: str, parameters: Parameters | None = None
+) -> list[Value]:
+    """The only column of all rows of a query. Raises TypeError for one that is no `kind`, null among them."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    return [_checked(found, kind) for found in cursor.execute(statement.encode(), parameters or {}).fetchall()]
+
+
+def value(
+    connection: Connection, kind: type[Value], statement: str, parameters: Parameters | None = None
+) -> Value | None:
+    """The only column of the first row; None where there is no row or it is null. Raises TypeError for no `kind`."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    found = cursor.execute(statement.encode(), parameters or {}).fetchone()
+    return None if found is None else _checked(found, kind)
+
+
+def exists(connection: Connection, statement: str, parameters: Parameters | None = None) -> bool:
+    """Whether a query has a row."""
+    return connection.execute(statement.encode(), parameters or {}).fetchone() is not None
+
+
+def insert(connection: Connection, statement: str, parameters: Parameters) -> int:
+    """The id of the row that an `INSERT … RETURNING id` makes."""
+    made = value(connection, int, statement, parameters)
+    if made is None:
+        raise AssertionError("nothing was made")
+    return made
+
+
+def columns(kind: type, table: str) -> str:
+    """The fields of a `kind` as columns of `table`, to select or return."""
+    return ", ".join(f"{table}.{column.name}" for column in fields(kind))
+
+
+def select(kind: type, table: str, rest: str) -> str:
+    """`SELECT` of the columns of a `kind`, all of them in `table`, and the rest of the query from its `FROM` on."""
+    return f"SELECT {columns(kind, table)} {rest}"
+
+
+def _checked(found: object, kind: type[Value]) -> Value:
+    if not isinstance(found, kind):
+        raise TypeError(f"the query gave {type(found).__name__}, not {kind.__name__}")
+    return found
 
 
 def _configure(connection: Connection) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from runbook.history.database import Connection, row, storable
+from runbook.history.database import Connection, columns, exists, row, rows, select, storable, value
 from runbook.history.events import count, note
+from runbook.history.rows import Delivery
 
 ATTEMPTS = 8
 _ERROR_MAX = 300
+_COLUMNS = columns(Delivery, "d")
 
 
 def add(
     connection: Connection, incident: int, medium: str, kind: str, key: str, run: int | None = None, text: str = ""
 ) -> int | None:
     """A message that waits -> its id; None when one with this key was made before: it is never told twice."""
-    made = row(
+    return value(
         connection,
+        int,
         """
         INSERT INTO runbook.deliveries (incident_id, run, key, medium, kind, text)
         VALUES (%(incident)s, %(run)s, %(key)s, %(medium)s, %(kind)s, %(text)s)
@@ -24,15 +25,27 @@ def add(
         """,
         {"incident": incident, "run": run, "key": key, "medium": medium, "kind": kind, "text": text},
     )
-    return made["id"] if made else None
 
 
-def waiting(connection: Connection, delivery: int) -> dict[str, Any] | None:
+def waiting(connection: Connection, delivery: int) -> Delivery | None:
     """The message if it still waits."""
     return row(
         connection,
-        "SELECT * FROM runbook.deliveries WHERE id = %(id)s AND state = 'waiting'",
+        Delivery,
+        select(Delivery, "d", "FROM runbook.deliveries d WHERE d.id = %(id)s AND d.state = 'waiting'"),
         {"id": delivery},
+    )
+
+
+def of_incident(connection: Connection, incident: int, most: int) -> list[Delivery]:
+    """The incident's messages, newest first."""
+    return rows(
+        connection,
+        Delivery,
+        select(
+            Delivery, "d", "FROM runbook.deliveries d WHERE d.incident_id = %(id)s ORDER BY d.id DESC LIMIT %(most)s"
+        ),
+        {"id": incident, "most": most},
     )
 
 
@@ -40,35 +53,53 @@ def sent(connection: Connection, delivery: int) -> None:
     """The message is out."""
     done = row(
         connection,
-        "UPDATE runbook.deliveries SET state = 'sent', sent_at = now(), attempts = attempts + 1, error = ''"
-        " WHERE id = %(id)s RETURNING *",
+        Delivery,
+        f"""
+        UPDATE runbook.deliveries d SET state = 'sent', sent_at = now(), attempts = attempts + 1, error = ''
+        WHERE d.id = %(id)s RETURNING {_COLUMNS}
+        """,  # noqa: S608 - a constant
         {"id": delivery},
     )
     if done:
-        note(connection, done["incident_id"], "told", f"{done['medium']}: {done['kind']}", done["run"])
-        count(connection, "messages", done["medium"], "sent")
+        note(connection, done.incident_id, "told", f"{done.medium}: {done.kind}", done.run)
+        count(connection, "messages", done.medium, "sent")
 
 
 def failed(connection: Connection, delivery: int, error: str) -> bool:
     """One attempt failed -> whether that was the last. The reason is shown on the incident's page."""
     done = row(
         connection,
-        """
-        UPDATE runbook.deliveries SET attempts = attempts + 1, error = %(error)s,
+        Delivery,
+        f"""
+        UPDATE runbook.deliveries d SET attempts = attempts + 1, error = %(error)s,
             state = CASE WHEN attempts + 1 >= %(most)s THEN 'failed' ELSE state END
-        WHERE id = %(id)s RETURNING *
-        """,
+        WHERE d.id = %(id)s RETURNING {_COLUMNS}
+        """,  # noqa: S608 - a constant
         {"id": delivery, "error": storable(error[:_ERROR_MAX]), "most": ATTEMPTS},
     )
-    count(connection, "messages", done["medium"] if done else "unknown", "failed")
-    is_last = bool(done and done["state"] == "failed")
-    if done and is_last:
-        note(connection, done["incident_id"], "not_told", f"{done['medium']}: {done['kind']}: {error}", done["run"])
+    if done is None:
+        count(connection, "messages", "unknown", "failed")
+        return False
+    count(connection, "messages", done.medium, "failed")
+    is_last = done.state == "failed"
+    if is_last:
+        note(connection, done.incident_id, "not_told", f"{done.medium}: {done.kind}: {error}", done.run)
     return is_last
 
 
 def was_told(connection: Connection, incident: int) -> bool:
     """Whether any message of this incident was made."""
-    return bool(
-        row(connection, "SELECT 1 AS one FROM runbook.deliveries WHERE incident_id = %(id)s LIMIT 1", {"id": incident})
+    return exists(connection, "SELECT 1 FROM runbook.deliveries WHERE incident_id = %(id)s LIMIT 1", {"id": incident})
+
+
+def has_kind(connection: Connection, incident: int, kind: str, severity: str | None = None) -> bool:
+    """Whether a message of this kind was made, of a run of that severity where one is named."""
+    return exists(
+        connection,
+        """
+        SELECT 1 FROM runbook.deliveries d LEFT JOIN runbook.runs r ON r.id = d.run
+        WHERE d.incident_id = %(id)s AND d.kind = %(kind)s
+          AND (%(severity)s::text IS NULL OR r.severity = %(severity)s) LIMIT 1
+        """,
+        {"id": incident, "kind": kind, "severity": severity},
     )

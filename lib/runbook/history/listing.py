@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from runbook.history.database import Connection, row, rows
+from runbook.history import alerts, deliveries, events
+from runbook.history.database import Connection, columns, row, rows, select, value
+from runbook.history.rows import (
+    CoveredIncident,
+    Delivery,
+    Event,
+    Incident,
+    ListedIncident,
+    ReportedRun,
+    Run,
+    StoredAlert,
+    WatchedRun,
+)
 
 PAGE = 50
+_ALERTS_MAX, _RUNS_MAX, _EVENTS_MAX, _DELIVERIES_MAX, _COVERED_MAX = 500, 200, 300, 100, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,75 @@ class Filter:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class IncidentDetails:
+    """One incident in full. `latest` is the run that speaks for it, None before one has an outcome.
+
+    All but the alerts are the newest first. `covered` are the incidents that it covers as a storm, of which there
+    are `covered_count`.
+    """
+
+    incident: ListedIncident
+    latest: ReportedRun | None
+    alerts: list[StoredAlert]
+    runs: list[Run]
+    events: list[Event]
+    deliveries: list[Delivery]
+    covered: list[CoveredIncident]
+    covered_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A figure that only grows, with the values of its labels."""
+
+    metric: str
+    labels: list[str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRuns:
+    """How many runs of a severity wait or run (`state`), and the age of the oldest."""
+
+    state: str
+    severity: str
+    count: int
+    oldest_seconds: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncidents:
+    """How many incidents of a severity are open."""
+
+    severity: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnsentMessages:
+    """How many messages of a medium are waiting or failed (`state`)."""
+
+    medium: str
+    state: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What /metrics shows. `workers` are the processes that gave a sign of life in 30 s."""
+
+    counts: list[Count]
+    live: list[LiveRuns]
+    incidents: list[OpenIncidents]
+    messages: list[UnsentMessages]
+    workers: int
+
+    def live_count(self, state: str) -> int:
+        """How many runs wait (queued) or run (running)."""
+        return sum(runs.count for runs in self.live if runs.state == state)
+
+
 _ORDER = "i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC"
 # Of each procedure the newest report; of these the worst of what still fires. {only} narrows the runs.
 _HEADLINE = """
@@ -45,20 +128,22 @@ _HEADLINE = """
 """
 # Chosen first ({chosen}), then looked at: what is shown of an incident costs more than to find it.
 _INCIDENTS = f"""
-    SELECT i.*, r.id AS last_run, r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict,
-           r.level AS last_level, r.finished_at AS last_finished,
+    SELECT {columns(Incident, "i")},
+           r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict, r.level AS last_level,
            (SELECT count(*) FROM runbook.alerts a
              WHERE (a.incident_id = i.id OR a.storm_id = i.id) AND a.resolved_at IS NULL) AS firing,
-           (SELECT count(*) FROM runbook.runs q WHERE q.incident_id = i.id AND q.state <> 'not_run') AS runs,
            (SELECT count(*) FROM runbook.deliveries d WHERE d.incident_id = i.id AND d.state = 'failed') AS untold
     FROM (SELECT i.* FROM runbook.incidents i WHERE {{chosen}}) i
     LEFT JOIN LATERAL ({_HEADLINE.format(only="")}) r ON true
     ORDER BY {_ORDER}
-"""  # noqa: S608 - a constant
+"""  # noqa: S608 - constants
 
 
-def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
-    """Incidents: open critical ones, then open ones, then closed, each newest first; one more than a page if there are more."""
+def incidents(connection: Connection, wanted: Filter) -> list[ListedIncident]:
+    """Incidents: open critical ones, then open ones, then closed, each newest first.
+
+    One more than a page if there are more.
+    """
     chosen = f"""
         (%(severity)s::text IS NULL OR i.severity = %(severity)s)
           AND (%(like)s::text IS NOT NULL OR i.parent_id IS NULL
@@ -76,127 +161,175 @@ def incidents(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
                           AND (a.name ILIKE %(like)s OR a.labels::text ILIKE %(like)s)))
         ORDER BY {_ORDER} LIMIT %(limit)s OFFSET %(offset)s
         """  # noqa: S608 - constants joined; what is searched for is bound
-    return rows(connection, _INCIDENTS.format(chosen=chosen), wanted.parameters)
+    return rows(connection, ListedIncident, _INCIDENTS.format(chosen=chosen), wanted.parameters)
 
 
-def reports(connection: Connection, wanted: Filter) -> list[dict[str, Any]]:
-    """Runs that have a page, newest first."""
+def reports(connection: Connection, wanted: Filter) -> list[Run]:
+    """Runs that have a page, newest first; one more than a page of them if there are more."""
     return rows(
         connection,
-        """
-        SELECT r.*, i.title AS incident_title FROM runbook.runs r JOIN runbook.incidents i ON i.id = r.incident_id
-        WHERE r.run_id IS NOT NULL AND r.state <> 'not_run'
-          AND (%(severity)s::text IS NULL OR r.severity = %(severity)s)
-          AND (%(status)s::text IS NULL OR r.state = %(status)s OR r.level = %(status)s)
-          AND (%(like)s::text IS NULL OR r.alertname ILIKE %(like)s OR r.procedure ILIKE %(like)s
-               OR r.verdict ILIKE %(like)s OR r.run_id ILIKE %(like)s
-               OR EXISTS (SELECT 1 FROM runbook.findings f WHERE f.run = r.id
-                          AND (f.title ILIKE %(like)s OR f.detail ILIKE %(like)s)))
-        ORDER BY r.queued_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s
-        """,
+        Run,
+        select(
+            Run,
+            "r",
+            """
+            FROM runbook.runs r
+            WHERE r.run_id IS NOT NULL AND r.state <> 'not_run'
+              AND (%(severity)s::text IS NULL OR r.severity = %(severity)s)
+              AND (%(status)s::text IS NULL OR r.state = %(status)s OR r.level = %(status)s)
+              AND (%(like)s::text IS NULL OR r.alertname ILIKE %(like)s OR r.procedure ILIKE %(like)s
+                   OR r.verdict ILIKE %(like)s OR r.run_id ILIKE %(like)s
+                   OR EXISTS (SELECT 1 FROM runbook.findings f WHERE f.run = r.id
+                              AND (f.title ILIKE %(like)s OR f.detail ILIKE %(like)s)))
+            ORDER BY r.queued_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s
+            """,
+        ),
         wanted.parameters,
     )
 
 
-def incident(connection: Connection, number: int) -> dict[str, Any] | None:
-    """One incident in full: its row with `latest`, `alerts`, `all_runs`, `events`, `deliveries`, `children`."""
-    found = row(connection, _INCIDENTS.format(chosen="i.id = %(id)s"), {"id": number})
-    if not found:
-        return None
-    by_incident = {"id": number}
-    alerts = """
-        SELECT a.*, a.incident_id AS child FROM runbook.alerts a
-        WHERE a.incident_id = %(id)s OR a.storm_id = %(id)s
-        ORDER BY a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity),
-                 a.starts_at, a.fingerprint LIMIT 500"""
-    return {
-        **found,
-        "latest": headline(connection, number),
-        "alerts": rows(connection, alerts, by_incident),
-        "all_runs": rows(
-            connection, "SELECT * FROM runbook.runs WHERE incident_id = %(id)s ORDER BY id DESC LIMIT 200", by_incident
-        ),
-        "events": rows(
-            connection,
-            "SELECT e.*, r.run_id, r.procedure FROM runbook.events e LEFT JOIN runbook.runs r ON r.id = e.run"
-            " WHERE e.incident_id = %(id)s ORDER BY e.id DESC LIMIT 300",
-            by_incident,
-        ),
-        "deliveries": rows(
-            connection,
-            "SELECT * FROM runbook.deliveries WHERE incident_id = %(id)s ORDER BY id DESC LIMIT 100",
-            by_incident,
-        ),
-        "children": rows(
-            connection,
-            "SELECT c.*, (SELECT r.note FROM runbook.runs r WHERE r.incident_id = c.id AND r.state = 'not_run'"
-            " ORDER BY r.id DESC LIMIT 1) AS why FROM runbook.incidents c"
-            " WHERE c.id IN (SELECT a.incident_id FROM runbook.alerts a WHERE a.storm_id = %(id)s)"
-            " ORDER BY c.id DESC LIMIT 500",
-            by_incident,
-        ),
-        "children_count": _count(connection, number),
-    }
-
-
-def headline(connection: Connection, number: int) -> dict[str, Any] | None:
-    """The run whose verdict speaks for the incident: the worst of what still fires, each procedure's newest with an outcome."""
-    worst = _HEADLINE.format(only="AND r.outcome IS NOT NULL")
+def incident(connection: Connection, number: int, for_update: bool = False) -> Incident | None:
+    """The incident's row, or None; locked `for_update` until the transaction ends."""
+    lock = "FOR UPDATE" if for_update else ""
     return row(
         connection,
-        f"SELECT r.* FROM runbook.incidents i JOIN LATERAL ({worst}) r ON true WHERE i.id = %(id)s",  # noqa: S608 - a constant
+        Incident,
+        select(Incident, "i", f"FROM runbook.incidents i WHERE i.id = %(id)s {lock}"),
         {"id": number},
     )
 
 
-def _count(connection: Connection, parent: int) -> int:
-    found = row(
-        connection,
-        "SELECT count(DISTINCT incident_id) AS n FROM runbook.alerts WHERE storm_id = %(id)s",
-        {"id": parent},
+def details(connection: Connection, number: int) -> IncidentDetails | None:
+    """One incident with all that belongs to it, or None."""
+    found = row(connection, ListedIncident, _INCIDENTS.format(chosen="i.id = %(id)s"), {"id": number})
+    if found is None:
+        return None
+    return IncidentDetails(
+        incident=found,
+        latest=headline(connection, number),
+        alerts=alerts.of_incident(connection, number, _ALERTS_MAX),
+        runs=_runs(connection, number),
+        events=events.of_incident(connection, number, _EVENTS_MAX),
+        deliveries=deliveries.of_incident(connection, number, _DELIVERIES_MAX),
+        covered=_covered(connection, number),
+        covered_count=_covered_count(connection, number),
     )
-    return int(found["n"]) if found else 0
 
 
-def run(connection: Connection, run_id: str) -> dict[str, Any] | None:
-    """The run with this id, with its incident's title, or None."""
+def headline(connection: Connection, number: int) -> ReportedRun | None:
+    """The run whose verdict speaks for the incident.
+
+    That is the worst of what still fires, of each procedure's newest run that has an outcome.
+    """
+    worst = _HEADLINE.format(only="AND r.outcome IS NOT NULL")
     return row(
         connection,
-        "SELECT r.*, i.title AS incident_title FROM runbook.runs r JOIN runbook.incidents i ON i.id = r.incident_id"
-        " WHERE r.run_id = %(run_id)s",
-        {"run_id": run_id},
+        ReportedRun,
+        select(
+            ReportedRun,
+            "r",
+            f"FROM runbook.incidents i JOIN LATERAL ({worst}) r ON true WHERE i.id = %(id)s",
+        ),
+        {"id": number},
     )
 
 
-def previous(connection: Connection, run: dict[str, Any]) -> dict[str, Any] | None:
+def _runs(connection: Connection, incident: int) -> list[Run]:
+    return rows(
+        connection,
+        Run,
+        select(Run, "r", "FROM runbook.runs r WHERE r.incident_id = %(id)s ORDER BY r.id DESC LIMIT %(most)s"),
+        {"id": incident, "most": _RUNS_MAX},
+    )
+
+
+def _covered(connection: Connection, storm: int) -> list[CoveredIncident]:
+    return rows(
+        connection,
+        CoveredIncident,
+        """
+        SELECT c.id, c.title, c.severity, c.closed_at, c.closed_how,
+               (SELECT r.note FROM runbook.runs r WHERE r.incident_id = c.id AND r.state = 'not_run'
+                ORDER BY r.id DESC LIMIT 1) AS why
+        FROM runbook.incidents c
+        WHERE c.id IN (SELECT a.incident_id FROM runbook.alerts a WHERE a.storm_id = %(id)s)
+        ORDER BY c.id DESC LIMIT %(most)s
+        """,
+        {"id": storm, "most": _COVERED_MAX},
+    )
+
+
+def _covered_count(connection: Connection, storm: int) -> int:
+    found = value(
+        connection,
+        int,
+        "SELECT count(DISTINCT incident_id) FROM runbook.alerts WHERE storm_id = %(id)s",
+        {"id": storm},
+    )
+    return found or 0
+
+
+def run(connection: Connection, run_id: str) -> WatchedRun | None:
+    """The run with this id, or None."""
+    return row(
+        connection, WatchedRun, select(WatchedRun, "r", "FROM runbook.runs r WHERE r.run_id = %(id)s"), {"id": run_id}
+    )
+
+
+def reported(connection: Connection, number: int | None) -> ReportedRun | None:
+    """The run with this number and its outcome; None where there is none."""
+    return row(
+        connection, ReportedRun, select(ReportedRun, "r", "FROM runbook.runs r WHERE r.id = %(id)s"), {"id": number}
+    )
+
+
+def previous(connection: Connection, run: Run) -> ReportedRun | None:
     """The last run of the same incident and procedure before this one that has an outcome."""
     return row(
         connection,
-        "SELECT * FROM runbook.runs WHERE incident_id = %(incident_id)s AND procedure = %(procedure)s"
-        " AND id < %(id)s AND outcome IS NOT NULL ORDER BY id DESC LIMIT 1",
-        {name: run[name] for name in ("incident_id", "procedure", "id")},
+        ReportedRun,
+        select(
+            ReportedRun,
+            "r",
+            """
+            FROM runbook.runs r
+            WHERE r.incident_id = %(incident)s AND r.procedure = %(procedure)s AND r.id < %(id)s
+              AND r.outcome IS NOT NULL ORDER BY r.id DESC LIMIT 1
+            """,
+        ),
+        {"incident": run.incident_id, "procedure": run.procedure, "id": run.id},
     )
 
 
-def figures(connection: Connection) -> dict[str, list[dict[str, Any]]]:
-    """What /metrics shows: `counts`, waiting and running runs by severity, open incidents, waiting messages."""
-    return {
-        "counts": rows(connection, "SELECT metric, labels, value FROM runbook.counts ORDER BY metric, labels"),
-        "active": rows(
+def figures(connection: Connection) -> Figures:
+    """What /metrics shows: counts, runs that wait or run, open incidents, messages that are not out, workers."""
+    return Figures(
+        counts=rows(connection, Count, "SELECT metric, labels, value FROM runbook.counts ORDER BY metric, labels"),
+        live=rows(
             connection,
-            "SELECT state, severity, count(*) AS n, extract(epoch FROM max(now() - queued_at)) AS oldest"
-            " FROM runbook.runs WHERE state IN ('queued', 'running') GROUP BY state, severity",
+            LiveRuns,
+            """
+            SELECT state, severity, count(*) AS count, extract(epoch FROM max(now() - queued_at)) AS oldest_seconds
+            FROM runbook.runs WHERE state IN ('queued', 'running') GROUP BY state, severity
+            """,
         ),
-        "incidents": rows(
+        incidents=rows(
             connection,
-            "SELECT severity, count(*) AS n FROM runbook.incidents WHERE closed_at IS NULL GROUP BY severity",
+            OpenIncidents,
+            "SELECT severity, count(*) AS count FROM runbook.incidents WHERE closed_at IS NULL GROUP BY severity",
         ),
-        "messages": rows(
+        messages=rows(
             connection,
-            "SELECT medium, state, count(*) AS n FROM runbook.deliveries WHERE state <> 'sent' GROUP BY medium, state",
+            UnsentMessages,
+            """
+            SELECT medium, state, count(*) AS count FROM runbook.deliveries
+            WHERE state <> 'sent' GROUP BY medium, state
+            """,
         ),
-        "workers": rows(
+        workers=value(
             connection,
-            "SELECT count(*) AS n FROM runbook.workers WHERE seen_at > now() - interval '30 seconds'",
-        ),
-    }
+            int,
+            "SELECT count(*) FROM runbook.workers WHERE seen_at > now() - interval '30 seconds'",
+        )
+        or 0,
+    )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from runbook.history.database import Connection, rows
+from runbook.history.database import Connection, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +15,11 @@ class Doomed:
     run_ids: tuple[str, ...]
 
 
-def prunable(connection: Connection, days: float, most_runs: int, limit: int = 500) -> list[dict[str, Any]]:
-    """Closed incidents older than `days`, or beyond the newest `most_runs` runs; oldest first."""
-    return rows(
+def prunable(connection: Connection, days: float, most_runs: int, limit: int = 500) -> list[int]:
+    """The numbers of closed incidents older than `days`, or beyond the newest `most_runs` runs; oldest first."""
+    return values(
         connection,
+        int,
         """
         WITH newest AS (SELECT min(id) AS id FROM
             (SELECT id FROM runbook.runs WHERE state <> 'not_run' ORDER BY id DESC LIMIT %(runs)s) n)
@@ -40,13 +40,14 @@ def doomed(connection: Connection, days: float, most_runs: int) -> Doomed:
 
     Alerts that still fire stay with their incident: their identity is what stops a second report.
     """
-    ids = tuple(item["id"] for item in prunable(connection, days, most_runs))
-    runs = rows(
+    ids = prunable(connection, days, most_runs)
+    run_ids = values(
         connection,
+        str,
         "SELECT run_id FROM runbook.runs WHERE incident_id = ANY(%(ids)s) AND run_id IS NOT NULL",
-        {"ids": list(ids)},
+        {"ids": ids},
     )
-    return Doomed(ids, tuple(item["run_id"] for item in runs))
+    return Doomed(tuple(ids), tuple(run_ids))
 
 
 def remove(connection: Connection, incidents: tuple[int, ...]) -> None:

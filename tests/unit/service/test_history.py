@@ -17,6 +17,7 @@ from runbook.errors import StorageError
 from runbook.history import artifacts, deliveries, listing, runs
 from runbook.history.changes import changes
 from runbook.history.intake import Receipt
+from runbook.history.outcomes import Finding, Outcome
 from runbook.service import intake, tasks
 from runbook.service.context import Context
 from runbook.settings import Settings
@@ -211,10 +212,10 @@ def test_a_storm_has_one_parent_that_covers_what_is_not_run_singly(url: str, tmp
         assert uncovered == []
         with made.database.transaction() as connection:
             parent = query(made, "SELECT id FROM runbook.incidents WHERE kind = 'storm'")[0]["id"]
-            page = listing.incident(connection, parent)
+            page = listing.details(connection, parent)
         assert page is not None
-        assert len(page["children"]) == 7
-        assert all("Not run singly" in child["why"] for child in page["children"])
+        assert len(page.covered) == 7
+        assert all("Not run singly" in (child.why or "") for child in page.covered)
         for number in range(10):
             take(made, resolved(alert("AgentDown", f"a{number}", "warning"), key=f"g{number}"))
         assert query(made, "SELECT 1 FROM runbook.incidents WHERE closed_at IS NULL") == []
@@ -326,12 +327,12 @@ def test_a_report_survives_a_store_that_is_away(made: Context, tmp_path: Path, m
     with made.database.transaction() as connection:
         run = listing.run(connection, query(made, "SELECT run_id FROM runbook.runs")[0]["run_id"])
     assert run is not None
-    assert run["stored"] == "database"
+    assert run.stored == "database"
     assert b"14.2" in (pages.file(made, run, "report.html") or b"")
     back = dataclasses.replace(made, artifacts=store)
     assert store_again(back) == 1
     assert query(made, "SELECT stored FROM runbook.runs") == [{"stored": "artifacts"}]
-    assert b"14.2" in (store.read(run["run_id"], "report.html") or b"")
+    assert b"14.2" in (store.read(run.run_id or "", "report.html") or b"")
 
 
 class _Away:
@@ -348,8 +349,8 @@ def test_artifacts_read_only_their_own_folders(made: Context, run_id: str) -> No
 
 
 def test_changes_are_statuses_not_figures() -> None:
-    def outcome(level: str, **found: tuple[str, str]) -> dict[str, Any]:
-        return {"level": level, "findings": [{"id": i, "status": s, "title": t} for i, (s, t) in found.items()]}
+    def outcome(level: str, **found: tuple[str, str]) -> Outcome:
+        return Outcome(level, tuple(Finding(name, status, title, "") for name, (status, title) in found.items()))
 
     before = outcome("warning", a=("ok", "2 pods"), b=("warning", "slow"), c=("ok", "gone soon"))
     after = outcome("critical", a=("ok", "3 pods"), b=("critical", "slower"), d=("unknown", "new"))
