@@ -20,7 +20,7 @@ from procrastinate import exceptions, jobs, schema
 
 from runbook.errors import StorageError
 from runbook.history import Connection, Migration
-from runbook.history.database import rows, value
+from runbook.history.database import only, rows
 from runbook.history.waiting import Queued
 
 RUNS = "runs"
@@ -72,8 +72,7 @@ class Queue:
         It looks for what was received until now: later alerts have a look, and their time, of their own.
         """
         now = datetime.now(UTC)
-        until = value(connection, datetime, "SELECT now()")
-        received = until.isoformat() if until else ""
+        received = only(connection, datetime, "SELECT now()").isoformat()
         look = _job("dead_man", {"incident": incident, "received": received}, now + timedelta(seconds=seconds))
         steps = [
             _job("escalate", {"incident": incident, "level": level}, now + timedelta(minutes=minutes))
@@ -119,7 +118,7 @@ class Queue:
               AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %(seconds)s))
             FOR UPDATE OF j SKIP LOCKED
             """,
-            {"seconds": seconds},
+            seconds=seconds,
         )
         for job in found:
             if job.task_name == "run" and job.run_state != "queued":
@@ -177,9 +176,9 @@ def migrations() -> tuple[Migration, ...]:
     Its own files are recorded under their names, so that an upgrade of Procrastinate brings its steps along.
     """
     files = sorted(Path(schema.migrations_path).glob("*.sql"))
-    recorded = " ".join(f"('procrastinate {file.stem}')," for file in files).rstrip(",")
     first = schema.SchemaManager.get_schema()
-    record = f"INSERT INTO runbook.migrations (name) VALUES {recorded} ON CONFLICT DO NOTHING"  # noqa: S608 - file names
+    names = ", ".join(f"('procrastinate {file.stem}')" for file in files)
+    record = f"INSERT INTO runbook.migrations (name) VALUES {names} ON CONFLICT DO NOTHING"  # noqa: S608 - file names
     place = "SET LOCAL search_path TO runbook, public;\n"
     later = (Migration(f"procrastinate {file.stem}", place + file.read_text(encoding="utf-8")) for file in files)
     return (Migration("procrastinate", f"{place}{first};\n{record}"), *later)

@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from runbook.alert import Alert
-from runbook.history.database import Connection, row, rows, select
+from runbook.history.database import Connection, execute, rows, select, select_one
 from runbook.history.rows import StoredAlert
 
 SEVERITIES = ("critical", "warning", "info")
@@ -77,17 +77,13 @@ def lead(items: Iterable[Known]) -> Known:
 
 def seen(connection: Connection, items: Sequence[Known]) -> dict[Key, Seen]:
     """Those of these alerts that were received before."""
-    found = rows(
-        connection,
-        Seen,
-        """
+    statement = """
         SELECT a.fingerprint, a.starts_at, a.incident_id, a.resolved_at, now() AS now
         FROM runbook.alerts a
         JOIN unnest(%(prints)s::text[], %(starts)s::timestamptz[]) AS wanted(fingerprint, starts_at)
           ON a.fingerprint = wanted.fingerprint AND a.starts_at = wanted.starts_at
-        """,
-        _keys(items),
-    )
+        """
+    found = rows(connection, Seen, statement, **_keys(items))
     return {(item.fingerprint, item.starts_at): item for item in found}
 
 
@@ -106,8 +102,7 @@ def store(connection: Connection, incident: int, items: Sequence[Known]) -> None
         }
         for item in items
     ]
-    connection.execute(
-        """
+    statement = """
         INSERT INTO runbook.alerts
             (fingerprint, starts_at, incident_id, procedure, name, severity, labels, annotations, generator_url)
         SELECT fingerprint, starts_at, %(incident)s, procedure, name, severity, labels, annotations, generator_url
@@ -116,103 +111,67 @@ def store(connection: Connection, incident: int, items: Sequence[Known]) -> None
         ON CONFLICT (fingerprint, starts_at) DO UPDATE SET
             incident_id = excluded.incident_id, storm_id = NULL, severity = excluded.severity,
             resolved_at = NULL, ends_at = NULL, received_at = now()
-        """,
-        {"incident": incident, "data": Jsonb(data)},
-    )
+        """
+    execute(connection, statement, incident=incident, data=Jsonb(data))
 
 
 def end_older(connection: Connection, incident: int, items: Sequence[Known]) -> None:
     """End the same alerts with an earlier start, whose end we never heard of: these began after it."""
-    connection.execute(
-        """
+    statement = """
         UPDATE runbook.alerts AS old SET resolved_at = now()
         FROM unnest(%(prints)s::text[], %(starts)s::timestamptz[]) AS new(fingerprint, starts_at)
         WHERE old.fingerprint = new.fingerprint AND old.starts_at < new.starts_at
           AND old.resolved_at IS NULL AND old.incident_id = %(incident)s
-        """,
-        {"incident": incident, **_keys(items)},
-    )
+        """
+    execute(connection, statement, incident=incident, **_keys(items))
 
 
 def adopt(connection: Connection, incident: int, items: Sequence[Known]) -> None:
     """Give the incident those of its group's alerts that still fire in one that a person closed."""
-    connection.execute(
-        """
+    statement = """
         UPDATE runbook.alerts a SET incident_id = %(incident)s, storm_id = NULL
         FROM runbook.incidents i, unnest(%(prints)s::text[], %(starts)s::timestamptz[]) AS f(fingerprint, starts_at)
         WHERE i.id = a.incident_id AND i.closed_at IS NOT NULL AND a.resolved_at IS NULL
           AND a.fingerprint = f.fingerprint AND a.starts_at = f.starts_at
-        """,
-        {"incident": incident, **_keys(items)},
-    )
+        """
+    execute(connection, statement, incident=incident, **_keys(items))
 
 
 def resolve(connection: Connection, items: Sequence[Known]) -> None:
     """Mark alerts resolved now, each with the end it has itself."""
-    connection.execute(
-        """
+    statement = """
         UPDATE runbook.alerts a SET resolved_at = now(), ends_at = r.ends_at
         FROM unnest(%(prints)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
             AS r(fingerprint, starts_at, ends_at)
         WHERE a.fingerprint = r.fingerprint AND a.starts_at = r.starts_at AND a.resolved_at IS NULL
-        """,
-        {**_keys(items), "ends": [item.alert.ends_at for item in items]},
-    )
+        """
+    execute(connection, statement, ends=[item.alert.ends_at for item in items], **_keys(items))
 
 
 def of_incident(connection: Connection, incident: int, most: int) -> list[StoredAlert]:
     """The incident's own alerts and those that it covers as a storm, the worst of what fires first."""
-    return rows(
-        connection,
-        StoredAlert,
-        select(
-            StoredAlert,
-            "a",
-            f"""
-            FROM runbook.alerts a WHERE a.incident_id = %(id)s OR a.storm_id = %(id)s
-            ORDER BY {WORST_FIRST} LIMIT %(most)s
-            """,
-        ),
-        {"id": incident, "most": most},
-    )
+    rest = f"WHERE a.incident_id = %(id)s OR a.storm_id = %(id)s ORDER BY {WORST_FIRST} LIMIT %(most)s"
+    return select(connection, StoredAlert, rest, id=incident, most=most)
 
 
 def covered_by(connection: Connection, run: int, incident: int, procedure: str, most: int) -> list[StoredAlert]:
     """What a run is about, the worst first: all firing alerts of its procedure, and those it was queued for."""
-    return rows(
-        connection,
-        StoredAlert,
-        select(
-            StoredAlert,
-            "a",
-            f"""
-            FROM runbook.alerts a
-            WHERE a.procedure = %(procedure)s AND (a.incident_id = %(incident)s OR a.storm_id = %(incident)s)
-              AND (a.resolved_at IS NULL OR EXISTS (SELECT 1 FROM runbook.run_alerts c
-                   WHERE c.run = %(run)s AND c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at))
-            ORDER BY {WORST_FIRST} LIMIT %(most)s
-            """,  # noqa: S608 - a constant
-        ),
-        {"procedure": procedure, "incident": incident, "run": run, "most": most},
-    )
+    rest = f"""
+        WHERE a.procedure = %(procedure)s AND (a.incident_id = %(incident)s OR a.storm_id = %(incident)s)
+          AND (a.resolved_at IS NULL OR EXISTS (SELECT 1 FROM runbook.run_alerts c
+               WHERE c.run = %(run)s AND c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at))
+        ORDER BY {WORST_FIRST} LIMIT %(most)s
+        """  # noqa: S608 - a constant
+    return select(connection, StoredAlert, rest, run=run, incident=incident, procedure=procedure, most=most)
 
 
 def worst(connection: Connection, incident: int, procedure: str) -> StoredAlert | None:
     """The alert of a procedure to begin with: what fires, the worst, then the oldest."""
-    return row(
-        connection,
-        StoredAlert,
-        select(
-            StoredAlert,
-            "a",
-            f"""
-            FROM runbook.alerts a
-            WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.procedure = %(procedure)s
-            ORDER BY {WORST_FIRST} LIMIT 1
-            """,
-        ),
-        {"id": incident, "procedure": procedure},
-    )
+    rest = f"""
+        WHERE (a.incident_id = %(incident)s OR a.storm_id = %(incident)s) AND a.procedure = %(procedure)s
+        ORDER BY {WORST_FIRST} LIMIT 1
+        """
+    return select_one(connection, StoredAlert, rest, incident=incident, procedure=procedure)
 
 
 def _keys(items: Sequence[Known]) -> dict[str, list[Any]]:

@@ -20,26 +20,20 @@ def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, 
     if not touched:
         return ()
     for incident in sorted(touched):
-        span = value(
-            connection,
-            timedelta,
-            """
+        statement = """
             SELECT now() - starts_at FROM runbook.incidents i
             WHERE id = %(id)s AND kind = 'group' AND closed_at IS NULL AND NOT EXISTS
                 (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
-            """,
-            {"id": incident},
-        )
+            """
+        span = value(connection, timedelta, statement, id=incident)
         if span is not None:
             _close(connection, incident, "resolved", f"after {lasted(span)}")
             closed.append(incident)
-    covering = values(
-        connection,
-        int,
-        "SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id"
-        " WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL",
-        {"ids": touched},
-    )
+    statement = """
+        SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id
+        WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL
+        """
+    covering = values(connection, int, statement, ids=touched)
     closed.extend(storm for storm in covering if _close_storm(connection, storm))
     return tuple(closed)
 
@@ -49,17 +43,11 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
 
     A storm takes those along that have no place but in it.
     """
-    is_open = exists(
-        connection, "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
-    )
+    is_open = exists(connection, "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", id=incident)
     if is_open:
         # Children before their storm, in the order in which a message that comes in locks them.
-        children = values(
-            connection,
-            int,
-            "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id",
-            {"id": incident},
-        )
+        statement = "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id"
+        children = values(connection, int, statement, id=incident)
         for child in children:
             _close(connection, child, "closed", f"by {who}, with incident {incident}, which covers it")
         _close(connection, incident, "closed", f"by {who}")
@@ -69,14 +57,12 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
 def _close(connection: Connection, incident: int, how: str, text: str) -> None:
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = %s WHERE id = %s", [how, incident])
     note(connection, incident, how, text)
-    cancelled = values(
-        connection,
-        int,
-        """
+    statement = """
         UPDATE runbook.runs SET state = 'cancelled', finished_at = now(), note = %(why)s, verdict = %(why)s
         WHERE incident_id = %(id)s AND state = 'queued' RETURNING id
-        """,
-        {"id": incident, "why": f"Cancelled before it began: the incident was {how}."},
+        """
+    cancelled = values(
+        connection, int, statement, id=incident, why=f"Cancelled before it began: the incident was {how}."
     )
     for run in cancelled:
         note(connection, incident, "cancelled", "its run had not begun", run)
@@ -84,15 +70,11 @@ def _close(connection: Connection, incident: int, how: str, text: str) -> None:
 
 def _close_storm(connection: Connection, storm: int) -> bool:
     """Close a storm if its last alert has gone. Its waiting run goes on: it is the report of all of them."""
-    span = value(
-        connection,
-        timedelta,
-        f"""
+    statement = f"""
         SELECT now() - starts_at FROM runbook.incidents i
         WHERE id = %(id)s AND closed_at IS NULL AND {_IS_SILENT}
-        """,  # noqa: S608 - a constant
-        {"id": storm},
-    )
+        """  # noqa: S608 - a constant
+    span = value(connection, timedelta, statement, id=storm)
     if span is None:
         return False
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = 'resolved' WHERE id = %s", [storm])
@@ -105,16 +87,13 @@ def close_silent_storms(connection: Connection) -> list[int]:
 
     Two last alerts that end at once each still see the other: neither message closes their storm.
     """
-    return values(
-        connection,
-        int,
-        f"""
+    statement = f"""
         UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
         WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
           AND {_IS_SILENT}
         RETURNING i.id
-        """,  # noqa: S608 - a constant
-    )
+        """  # noqa: S608 - a constant
+    return values(connection, int, statement)
 
 
 def lasted(span: timedelta) -> str:

@@ -32,18 +32,14 @@ def keep(connection: Connection, run: int, files: Mapping[str, bytes]) -> None:
 
 def read(connection: Connection, run: int, name: str) -> bytes | None:
     """One file of a run, unpacked; None where it is not kept."""
-    content = value(
-        connection,
-        bytes,
-        "SELECT content FROM runbook.copies WHERE run = %(run)s AND name = %(name)s",
-        {"run": run, "name": name},
-    )
+    statement = "SELECT content FROM runbook.copies WHERE run = %(run)s AND name = %(name)s"
+    content = value(connection, bytes, statement, run=run, name=name)
     return None if content is None else gzip.decompress(content)
 
 
 def files(connection: Connection, run: int) -> dict[str, bytes]:
     """All files of a run by name, unpacked but for its evidence, which stays one archive."""
-    found = rows(connection, _Copy, "SELECT name, content FROM runbook.copies WHERE run = %(run)s", {"run": run})
+    found = rows(connection, _Copy, "SELECT name, content FROM runbook.copies WHERE run = %(run)s", run=run)
     return {
         copy.name: copy.content if copy.name == archive.EVIDENCE else gzip.decompress(copy.content) for copy in found
     }
@@ -55,19 +51,15 @@ def to_store(connection: Connection, here: Sequence[str], is_local: bool) -> lis
     `here` are the runs that have a folder on it: one that is stored and has a folder was cut off in between, for
     another machine stored it. A run whose worker lives is left to that worker, but where the store is a folder.
     """
-    return rows(
-        connection,
-        Kept,
-        """
+    statement = """
         SELECT r.id AS run, r.run_id FROM runbook.runs r
         WHERE (r.stored = 'database' AND (%(is_local)s OR r.run_id = ANY(%(here)s) OR NOT EXISTS (
                    SELECT 1 FROM runbook.workers w
                    WHERE w.name = r.worker AND w.seen_at > now() - interval '1 minute')))
            OR (r.stored = 'artifacts' AND r.run_id = ANY(%(here)s))
         ORDER BY r.id LIMIT 20
-        """,
-        {"here": list(here), "is_local": is_local},
-    )
+        """
+    return rows(connection, Kept, statement, here=list(here), is_local=is_local)
 
 
 def stored(connection: Connection, run: int) -> None:

@@ -6,10 +6,10 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 import psycopg_pool
@@ -20,9 +20,9 @@ from runbook.errors import ConfigurationError, StorageError
 
 # Rows are read as a class of ours, through `row` and `rows`: what `execute` itself fetches has no type to read by key.
 Connection = psycopg.Connection[object]
-Parameters = Mapping[str, Any]
 Result = TypeVar("Result")
 Row = TypeVar("Row")
+Stored = TypeVar("Stored", bound="StoredRow")
 Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
@@ -59,6 +59,13 @@ _REASONS = {
 
 class DatabaseAwayError(StorageError):
     """The database of queue and history does not answer. Start it; what was accepted is kept in it."""
+
+
+class StoredRow(Protocol):
+    """A class of rows that are all of one table's columns: a dataclass that names the table and its alias."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    TABLE: ClassVar[str]
 
 
 @dataclass(slots=True)
@@ -216,7 +223,7 @@ def migrate(database: Database, others: tuple[Migration, ...] = ()) -> list[str]
         ran: list[str] = []
         for step in (*_own(), *others):
             # Asked each time: a step may record others that it includes.
-            if exists(connection, "SELECT 1 FROM runbook.migrations WHERE name = %(name)s", {"name": step.name}):
+            if exists(connection, "SELECT 1 FROM runbook.migrations WHERE name = %(name)s", name=step.name):
                 continue
             try:
                 # No parameters: psycopg then sends the text as it is, many statements at once.
@@ -240,56 +247,64 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def rows(connection: Connection, kind: type[Row], statement: str, parameters: Parameters | None = None) -> list[Row]:
+def rows(connection: Connection, kind: type[Row], statement: str, /, **parameters: Any) -> list[Row]:
     """All rows of a query, each as a `kind`, whose fields are named as the query's columns."""
-    cursor = connection.cursor(row_factory=class_row(kind))
-    return cursor.execute(statement.encode(), parameters or {}).fetchall()
+    return connection.cursor(row_factory=class_row(kind)).execute(statement.encode(), parameters).fetchall()
 
 
-def row(connection: Connection, kind: type[Row], statement: str, parameters: Parameters | None = None) -> Row | None:
+def row(connection: Connection, kind: type[Row], statement: str, /, **parameters: Any) -> Row | None:
     """The first row of a query as a `kind`; None where there is none."""
-    cursor = connection.cursor(row_factory=class_row(kind))
-    return cursor.execute(statement.encode(), parameters or {}).fetchone()
+    return connection.cursor(row_factory=class_row(kind)).execute(statement.encode(), parameters).fetchone()
 
 
-def values(
-    connection: Connection, kind: type[Value], statement: str, parameters: Parameters | None = None
-) -> list[Value]:
+def select(connection: Connection, kind: type[Stored], rest: str, /, **parameters: Any) -> list[Stored]:
+    """All rows of the table of a `kind` that the rest of the query, from its WHERE on, asks for."""
+    return rows(connection, kind, _selecting(kind, rest), **parameters)
+
+
+def select_one(connection: Connection, kind: type[Stored], rest: str, /, **parameters: Any) -> Stored | None:
+    """The first of what `select` gives; None where there is none."""
+    return row(connection, kind, _selecting(kind, rest), **parameters)
+
+
+def columns(kind: type[StoredRow]) -> str:
+    """The fields of a `kind` as columns of its table, to select or return."""
+    alias = kind.TABLE.split()[1]
+    return ", ".join(f"{alias}.{column.name}" for column in fields(kind))
+
+
+def values(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> list[Value]:
     """The only column of all rows of a query. Raises TypeError for one that is no `kind`, null among them."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    return [_checked(found, kind) for found in cursor.execute(statement.encode(), parameters or {}).fetchall()]
+    found = connection.cursor(row_factory=scalar_row).execute(statement.encode(), parameters).fetchall()
+    return [_checked(item, kind) for item in found]
 
 
-def value(
-    connection: Connection, kind: type[Value], statement: str, parameters: Parameters | None = None
-) -> Value | None:
+def value(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> Value | None:
     """The only column of the first row; None where there is no row or it is null. Raises TypeError for no `kind`."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    found = cursor.execute(statement.encode(), parameters or {}).fetchone()
+    found = connection.cursor(row_factory=scalar_row).execute(statement.encode(), parameters).fetchone()
     return None if found is None else _checked(found, kind)
 
 
-def exists(connection: Connection, statement: str, parameters: Parameters | None = None) -> bool:
+def exists(connection: Connection, statement: str, /, **parameters: Any) -> bool:
     """Whether a query has a row."""
-    return connection.execute(statement.encode(), parameters or {}).fetchone() is not None
+    return connection.execute(statement.encode(), parameters).fetchone() is not None
 
 
-def insert(connection: Connection, statement: str, parameters: Parameters) -> int:
-    """The id of the row that an `INSERT … RETURNING id` makes."""
-    made = value(connection, int, statement, parameters)
-    if made is None:
-        raise AssertionError("nothing was made")
-    return made
+def execute(connection: Connection, statement: str, /, **parameters: Any) -> None:
+    """Run a statement that gives nothing back."""
+    connection.execute(statement.encode(), parameters)
 
 
-def columns(kind: type, table: str) -> str:
-    """The fields of a `kind` as columns of `table`, to select or return."""
-    return ", ".join(f"{table}.{column.name}" for column in fields(kind))
+def only(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> Value:
+    """The only column of the row that there must be: of an insertion that gives back its id, of a count."""
+    found = value(connection, kind, statement, **parameters)
+    if found is None:
+        raise AssertionError("the query gave no row, or null")
+    return found
 
 
-def select(kind: type, table: str, rest: str) -> str:
-    """`SELECT` of the columns of a `kind`, all of them in `table`, and the rest of the query from its `FROM` on."""
-    return f"SELECT {columns(kind, table)} {rest}"
+def _selecting(kind: type[StoredRow], rest: str) -> str:
+    return f"SELECT {columns(kind)} FROM {kind.TABLE} {rest}"  # noqa: S608 - `rest` is one of our statements
 
 
 def _checked(found: object, kind: type[Value]) -> Value:

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from runbook.alert import AlertGroup, fingerprint
 from runbook.history import alerts, closing, storms, waiting
 from runbook.history.alerts import Classify, Key, Known, Seen
-from runbook.history.database import Connection, insert, row
+from runbook.history.database import Connection, only, row
 from runbook.history.events import note
 from runbook.history.waiting import Queued
 
@@ -129,11 +129,11 @@ def _store(
     if len(firing) > len(fresh):
         alerts.adopt(connection, incident.id, firing)
     if not incident.opened:
-        connection.execute(
-            "UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s)"
-            " WHERE id = %s",
-            [_not_listed(group), min(known.alert.starts_at for known in fresh), incident.id],
-        )
+        statement = """
+            UPDATE runbook.incidents SET last_seen_at = now(), not_listed = %s, starts_at = least(starts_at, %s)
+            WHERE id = %s
+            """
+        connection.execute(statement, [_not_listed(group), min(known.alert.starts_at for known in fresh), incident.id])
     note(connection, incident.id, "fired" if incident.opened else "joined", _names(fresh))
 
 
@@ -168,10 +168,8 @@ def _ask(connection: Connection, incident: _Incident, fresh: Sequence[Known], li
 def _raise(connection: Connection, incident: _Incident, severity: str, firing: Sequence[Known]) -> None:
     """The incident is as severe as its worst alert, and is called after it."""
     lead = alerts.lead(firing)
-    connection.execute(
-        "UPDATE runbook.incidents SET severity = %s, title = %s, procedure = %s WHERE id = %s",
-        [severity, lead.alert.name or _UNNAMED, lead.procedure, incident.id],
-    )
+    statement = "UPDATE runbook.incidents SET severity = %s, title = %s, procedure = %s WHERE id = %s"
+    connection.execute(statement, [severity, lead.alert.name or _UNNAMED, lead.procedure, incident.id])
     note(connection, incident.id, "severity", f"{incident.severity} -> {severity}")
 
 
@@ -190,15 +188,11 @@ def _distinct(items: Iterable[Known]) -> list[Known]:
 
 
 def _open_incident(connection: Connection, key: str) -> _Incident | None:
-    return row(
-        connection,
-        _Incident,
-        """
+    statement = """
         SELECT id, severity, parent_id, false AS opened FROM runbook.incidents
         WHERE key_hash = %(key)s AND closed_at IS NULL FOR UPDATE
-        """,
-        {"key": key},
-    )
+        """
+    return row(connection, _Incident, statement, key=key)
 
 
 def _open(
@@ -206,26 +200,26 @@ def _open(
 ) -> _Incident:
     lead = alerts.lead(fresh)
     severity = alerts.most_severe(firing)
-    incident = insert(
-        connection,
-        """
+    statement = """
         INSERT INTO runbook.incidents (key_hash, title, procedure, severity, receiver, external_url, group_labels,
             starts_at, not_listed)
         VALUES (%(key)s, %(title)s, %(procedure)s, %(severity)s, %(receiver)s, %(url)s, %(labels)s,
             %(starts_at)s, %(not_listed)s)
         RETURNING id
-        """,
-        {
-            "key": key,
-            "title": lead.alert.name or _UNNAMED,
-            "procedure": lead.procedure,
-            "severity": severity,
-            "receiver": group.receiver,
-            "url": group.external_url,
-            "labels": Jsonb(dict(group.group_labels)),
-            "not_listed": _not_listed(group),
-            "starts_at": min(known.alert.starts_at for known in firing),
-        },
+        """
+    incident = only(
+        connection,
+        int,
+        statement,
+        key=key,
+        title=lead.alert.name or _UNNAMED,
+        procedure=lead.procedure,
+        severity=severity,
+        receiver=group.receiver,
+        url=group.external_url,
+        labels=Jsonb(dict(group.group_labels)),
+        not_listed=_not_listed(group),
+        starts_at=min(known.alert.starts_at for known in firing),
     )
     return _Incident(incident, severity, None, opened=True)
 
@@ -241,10 +235,10 @@ def _repeat(
     owners = [found.id] if found else [seen[known.key].incident_id for known in firing if known.key in seen]
     if not owners:
         return Receipt("repeated")
-    connection.execute(
-        "UPDATE runbook.incidents SET repeats = repeats + 1, last_seen_at = now(), not_listed = %s WHERE id = %s",
-        [_not_listed(group), owners[0]],
+    statement = (
+        "UPDATE runbook.incidents SET repeats = repeats + 1, last_seen_at = now(), not_listed = %s WHERE id = %s"
     )
+    connection.execute(statement, [_not_listed(group), owners[0]])
     return Receipt("repeated", owners[0])
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from runbook.history import alerts, deliveries, events
-from runbook.history.database import Connection, columns, row, rows, select, value
+from runbook.history.database import Connection, columns, only, row, rows, select, select_one
 from runbook.history.rows import (
     CoveredIncident,
     Delivery,
@@ -128,7 +128,7 @@ _HEADLINE = """
 """
 # Chosen first ({chosen}), then looked at: what is shown of an incident costs more than to find it.
 _INCIDENTS = f"""
-    SELECT {columns(Incident, "i")},
+    SELECT {columns(Incident)},
            r.run_id AS last_run_id, r.state AS last_state, r.verdict AS last_verdict, r.level AS last_level,
            (SELECT count(*) FROM runbook.alerts a
              WHERE (a.incident_id = i.id OR a.storm_id = i.id) AND a.resolved_at IS NULL) AS firing,
@@ -161,58 +161,55 @@ def incidents(connection: Connection, wanted: Filter) -> list[ListedIncident]:
                           AND (a.name ILIKE %(like)s OR a.labels::text ILIKE %(like)s)))
         ORDER BY {_ORDER} LIMIT %(limit)s OFFSET %(offset)s
         """  # noqa: S608 - constants joined; what is searched for is bound
-    return rows(connection, ListedIncident, _INCIDENTS.format(chosen=chosen), wanted.parameters)
+    return rows(connection, ListedIncident, _INCIDENTS.format(chosen=chosen), **wanted.parameters)
 
 
 def reports(connection: Connection, wanted: Filter) -> list[Run]:
     """Runs that have a page, newest first; one more than a page of them if there are more."""
-    return rows(
-        connection,
-        Run,
-        select(
-            Run,
-            "r",
-            """
-            FROM runbook.runs r
-            WHERE r.run_id IS NOT NULL AND r.state <> 'not_run'
-              AND (%(severity)s::text IS NULL OR r.severity = %(severity)s)
-              AND (%(status)s::text IS NULL OR r.state = %(status)s OR r.level = %(status)s)
-              AND (%(like)s::text IS NULL OR r.alertname ILIKE %(like)s OR r.procedure ILIKE %(like)s
-                   OR r.verdict ILIKE %(like)s OR r.run_id ILIKE %(like)s
-                   OR EXISTS (SELECT 1 FROM runbook.findings f WHERE f.run = r.id
-                              AND (f.title ILIKE %(like)s OR f.detail ILIKE %(like)s)))
-            ORDER BY r.queued_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s
-            """,
-        ),
-        wanted.parameters,
-    )
+    rest = """
+        WHERE r.run_id IS NOT NULL AND r.state <> 'not_run'
+          AND (%(severity)s::text IS NULL OR r.severity = %(severity)s)
+          AND (%(status)s::text IS NULL OR r.state = %(status)s OR r.level = %(status)s)
+          AND (%(like)s::text IS NULL OR r.alertname ILIKE %(like)s OR r.procedure ILIKE %(like)s
+               OR r.verdict ILIKE %(like)s OR r.run_id ILIKE %(like)s
+               OR EXISTS (SELECT 1 FROM runbook.findings f WHERE f.run = r.id
+                          AND (f.title ILIKE %(like)s OR f.detail ILIKE %(like)s)))
+        ORDER BY r.queued_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s
+        """
+    return select(connection, Run, rest, **wanted.parameters)
 
 
 def incident(connection: Connection, number: int, for_update: bool = False) -> Incident | None:
     """The incident's row, or None; locked `for_update` until the transaction ends."""
     lock = "FOR UPDATE" if for_update else ""
-    return row(
-        connection,
-        Incident,
-        select(Incident, "i", f"FROM runbook.incidents i WHERE i.id = %(id)s {lock}"),
-        {"id": number},
-    )
+    return select_one(connection, Incident, f"WHERE i.id = %(id)s {lock}", id=number)
 
 
 def details(connection: Connection, number: int) -> IncidentDetails | None:
     """One incident with all that belongs to it, or None."""
-    found = row(connection, ListedIncident, _INCIDENTS.format(chosen="i.id = %(id)s"), {"id": number})
+    found = row(connection, ListedIncident, _INCIDENTS.format(chosen="i.id = %(id)s"), id=number)
     if found is None:
         return None
     return IncidentDetails(
         incident=found,
         latest=headline(connection, number),
         alerts=alerts.of_incident(connection, number, _ALERTS_MAX),
-        runs=_runs(connection, number),
+        runs=select(
+            connection,
+            Run,
+            "WHERE r.incident_id = %(id)s ORDER BY r.id DESC LIMIT %(most)s",
+            id=number,
+            most=_RUNS_MAX,
+        ),
         events=events.of_incident(connection, number, _EVENTS_MAX),
         deliveries=deliveries.of_incident(connection, number, _DELIVERIES_MAX),
         covered=_covered(connection, number),
-        covered_count=_covered_count(connection, number),
+        covered_count=only(
+            connection,
+            int,
+            "SELECT count(DISTINCT incident_id) FROM runbook.alerts WHERE storm_id = %(id)s",
+            id=number,
+        ),
     )
 
 
@@ -222,83 +219,41 @@ def headline(connection: Connection, number: int) -> ReportedRun | None:
     That is the worst of what still fires, of each procedure's newest run that has an outcome.
     """
     worst = _HEADLINE.format(only="AND r.outcome IS NOT NULL")
-    return row(
-        connection,
-        ReportedRun,
-        select(
-            ReportedRun,
-            "r",
-            f"FROM runbook.incidents i JOIN LATERAL ({worst}) r ON true WHERE i.id = %(id)s",
-        ),
-        {"id": number},
-    )
-
-
-def _runs(connection: Connection, incident: int) -> list[Run]:
-    return rows(
-        connection,
-        Run,
-        select(Run, "r", "FROM runbook.runs r WHERE r.incident_id = %(id)s ORDER BY r.id DESC LIMIT %(most)s"),
-        {"id": incident, "most": _RUNS_MAX},
-    )
+    statement = f"""
+        SELECT {columns(ReportedRun)} FROM runbook.incidents i JOIN LATERAL ({worst}) r ON true WHERE i.id = %(id)s
+        """  # noqa: S608 - constants
+    return row(connection, ReportedRun, statement, id=number)
 
 
 def _covered(connection: Connection, storm: int) -> list[CoveredIncident]:
-    return rows(
-        connection,
-        CoveredIncident,
-        """
+    statement = """
         SELECT c.id, c.title, c.severity, c.closed_at, c.closed_how,
                (SELECT r.note FROM runbook.runs r WHERE r.incident_id = c.id AND r.state = 'not_run'
                 ORDER BY r.id DESC LIMIT 1) AS why
         FROM runbook.incidents c
         WHERE c.id IN (SELECT a.incident_id FROM runbook.alerts a WHERE a.storm_id = %(id)s)
         ORDER BY c.id DESC LIMIT %(most)s
-        """,
-        {"id": storm, "most": _COVERED_MAX},
-    )
-
-
-def _covered_count(connection: Connection, storm: int) -> int:
-    found = value(
-        connection,
-        int,
-        "SELECT count(DISTINCT incident_id) FROM runbook.alerts WHERE storm_id = %(id)s",
-        {"id": storm},
-    )
-    return found or 0
+        """
+    return rows(connection, CoveredIncident, statement, id=storm, most=_COVERED_MAX)
 
 
 def run(connection: Connection, run_id: str) -> WatchedRun | None:
     """The run with this id, or None."""
-    return row(
-        connection, WatchedRun, select(WatchedRun, "r", "FROM runbook.runs r WHERE r.run_id = %(id)s"), {"id": run_id}
-    )
+    return select_one(connection, WatchedRun, "WHERE r.run_id = %(run_id)s", run_id=run_id)
 
 
 def reported(connection: Connection, number: int | None) -> ReportedRun | None:
     """The run with this number and its outcome; None where there is none."""
-    return row(
-        connection, ReportedRun, select(ReportedRun, "r", "FROM runbook.runs r WHERE r.id = %(id)s"), {"id": number}
-    )
+    return select_one(connection, ReportedRun, "WHERE r.id = %(number)s", number=number)
 
 
 def previous(connection: Connection, run: Run) -> ReportedRun | None:
     """The last run of the same incident and procedure before this one that has an outcome."""
-    return row(
-        connection,
-        ReportedRun,
-        select(
-            ReportedRun,
-            "r",
-            """
-            FROM runbook.runs r
-            WHERE r.incident_id = %(incident)s AND r.procedure = %(procedure)s AND r.id < %(id)s
-              AND r.outcome IS NOT NULL ORDER BY r.id DESC LIMIT 1
-            """,
-        ),
-        {"incident": run.incident_id, "procedure": run.procedure, "id": run.id},
-    )
+    rest = """
+        WHERE r.incident_id = %(incident)s AND r.procedure = %(procedure)s AND r.id < %(id)s
+          AND r.outcome IS NOT NULL ORDER BY r.id DESC LIMIT 1
+        """
+    return select_one(connection, ReportedRun, rest, incident=run.incident_id, procedure=run.procedure, id=run.id)
 
 
 def figures(connection: Connection) -> Figures:
@@ -326,10 +281,9 @@ def figures(connection: Connection) -> Figures:
             WHERE state <> 'sent' GROUP BY medium, state
             """,
         ),
-        workers=value(
+        workers=only(
             connection,
             int,
             "SELECT count(*) FROM runbook.workers WHERE seen_at > now() - interval '30 seconds'",
-        )
-        or 0,
+        ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from runbook.alert import Alert
 from runbook.history.outcomes import Outcome, Step
@@ -23,6 +23,7 @@ class Incident:
     Alertmanager left out of its last message. `closed_how` is resolved or closed, "" while it is open.
     """
 
+    TABLE: ClassVar = "runbook.incidents i"
     id: int
     kind: str
     parent_id: int | None
@@ -71,6 +72,7 @@ class CoveredIncident:
 class StoredAlert:
     """An alert as it was received. `resolved_at` is when we heard of its end, `ends_at` the end it had itself."""
 
+    TABLE: ClassVar = "runbook.alerts a"
     fingerprint: str
     starts_at: datetime
     procedure: str
@@ -110,6 +112,7 @@ class Run:
     says where its files are: artifacts, database, gone, or "" for none.
     """
 
+    TABLE: ClassVar = "runbook.runs r"
     id: int
     incident_id: int
     run_id: str | None
@@ -174,6 +177,7 @@ class Delivery:
     dead man. `run` is the number of the run it is about, None where it is about the incident.
     """
 
+    TABLE: ClassVar = "runbook.deliveries d"
     id: int
     incident_id: int
     run: int | None

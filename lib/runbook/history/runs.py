@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from runbook.alert import Alert
 from runbook.history import alerts, waiting
-from runbook.history.database import Connection, columns, exists, insert, row, select, storable, values
+from runbook.history.database import Connection, columns, execute, exists, only, row, select_one, storable, values
 from runbook.history.events import count, note
 from runbook.history.outcomes import Outcome, Step
 from runbook.history.rows import Run
@@ -55,16 +55,12 @@ class Ended:
 
 def begin(connection: Connection, run: int, worker: str, job: int | None) -> Order | None:
     """The order of a queued run, now running; None when it is not queued any more or nothing is left to run on."""
-    begun = row(
-        connection,
-        Run,
-        f"""
+    statement = f"""
         UPDATE runbook.runs r SET state = 'running', started_at = clock_timestamp(), worker = %(worker)s,
             job_id = %(job)s
-        WHERE r.id = %(run)s AND r.state = 'queued' RETURNING {columns(Run, "r")}
-        """,  # noqa: S608 - constants
-        {"run": run, "worker": worker, "job": job},
-    )
+        WHERE r.id = %(run)s AND r.state = 'queued' RETURNING {columns(Run)}
+        """  # noqa: S608 - constants
+    begun = row(connection, Run, statement, run=run, worker=worker, job=job)
     if begun is None:
         return None
     found = alerts.covered_by(connection, run, begun.incident_id, begun.procedure, _ALERTS_MAX)
@@ -95,23 +91,20 @@ def finish(connection: Connection, run: int, ended: Ended) -> bool:
 
     A run that was given up and has its report after all counts, and what waits in its place is taken back.
     """
-    found = row(
-        connection,
-        Run,
-        select(Run, "r", "FROM runbook.runs r WHERE r.id = %(run)s AND r.state IN ('running', 'abandoned') FOR UPDATE"),
-        {"run": run},
-    )
+    rest = "WHERE r.id = %(run)s AND r.state IN ('running', 'abandoned') FOR UPDATE"
+    found = select_one(connection, Run, rest, run=run)
     if found is None:
         return False
     if found.state == "abandoned" and not _still_first(connection, found, ended):
         return False
     _end(connection, found, ended)
+    statement = """
+        INSERT INTO runbook.findings (run, position, finding_id, status, title, detail)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        """
     for position, finding in enumerate(Outcome.of(ended.outcome).findings[:_FINDINGS_MAX]):
-        connection.execute(
-            "INSERT INTO runbook.findings (run, position, finding_id, status, title, detail)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [run, position, *(_text(text) for text in (finding.id, finding.status, finding.title, finding.detail))],
-        )
+        texts = (finding.id, finding.status, finding.title, finding.detail)
+        connection.execute(statement, [run, position, *(_text(text) for text in texts)])
     return True
 
 
@@ -122,22 +115,14 @@ def _still_first(connection: Connection, run: Run, ended: Ended) -> bool:
     """
     if ended.state not in REPORTED:
         return False
-    has_later = exists(
-        connection,
-        """
+    statement = """
         SELECT 1 FROM runbook.runs WHERE incident_id = %(incident)s AND procedure = %(procedure)s
             AND id > %(run)s AND started_at IS NOT NULL LIMIT 1
-        """,
-        {"incident": run.incident_id, "procedure": run.procedure, "run": run.id},
-    )
-    if has_later:
+        """
+    if exists(connection, statement, incident=run.incident_id, procedure=run.procedure, run=run.id):
         return False
-    waits = row(
-        connection,
-        Run,
-        select(Run, "r", "FROM runbook.runs r WHERE r.retry_of = %(run)s AND r.state = 'queued' FOR UPDATE"),
-        {"run": run.id},
-    )
+    rest = "WHERE r.retry_of = %(run)s AND r.state = 'queued' FOR UPDATE"
+    waits = select_one(connection, Run, rest, run=run.id)
     if waits:
         _end(connection, waits, Ended("cancelled", "Not needed: the run it was made for has ended after all.", 0.0, {}))
     return True
@@ -145,21 +130,21 @@ def _still_first(connection: Connection, run: Run, ended: Ended) -> bool:
 
 def _end(connection: Connection, run: Run, ended: Ended) -> None:
     level = Outcome.of(ended.outcome).level
-    connection.execute(
-        """
+    statement = """
         UPDATE runbook.runs SET state = %(state)s, finished_at = clock_timestamp(), verdict = %(verdict)s,
             seconds = %(seconds)s, outcome = %(outcome)s, level = %(level)s, stored = %(stored)s
         WHERE id = %(run)s
-        """,
-        {
-            "run": run.id,
-            "state": ended.state,
-            "verdict": _text(ended.verdict),
-            "seconds": ended.seconds,
-            "outcome": Jsonb(_clean(ended.outcome)) if ended.outcome else None,
-            "level": level if level in ("ok", "warning", "critical") else "unknown",
-            "stored": ended.stored,
-        },
+        """
+    execute(
+        connection,
+        statement,
+        run=run.id,
+        state=ended.state,
+        verdict=_text(ended.verdict),
+        seconds=ended.seconds,
+        outcome=Jsonb(_clean(ended.outcome)) if ended.outcome else None,
+        level=level if level in ("ok", "warning", "critical") else "unknown",
+        stored=ended.stored,
     )
     kind = "reported" if ended.state in REPORTED else ended.state
     note(connection, run.incident_id, kind, f"{ended.state}: {ended.verdict}", run.id)
@@ -175,12 +160,7 @@ def abandon(connection: Connection, run: int, why: str, counts: bool = True) -> 
 
     `counts` is false where the run itself is not to blame: a worker that is stopped in order.
     """
-    found = row(
-        connection,
-        Run,
-        select(Run, "r", "FROM runbook.runs r WHERE r.id = %(run)s AND r.state = 'running' FOR UPDATE"),
-        {"run": run},
-    )
+    found = select_one(connection, Run, "WHERE r.id = %(run)s AND r.state = 'running' FOR UPDATE", run=run)
     if found is None:
         return None
     _end(connection, found, Ended("abandoned", why, 0.0, {}))
@@ -193,23 +173,23 @@ def again(connection: Connection, run: Run, counts: bool = True) -> Queued | Non
     if attempt > ATTEMPTS:
         note(connection, run.incident_id, "given_up", f"after {run.attempt} attempts", run.id)
         return None
-    made = insert(
-        connection,
-        """
+    statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, attempt, note, retry_of)
         VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'retry', %(attempt)s, %(note)s, %(run)s)
         ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO UPDATE SET procedure = excluded.procedure
         RETURNING id
-        """,
-        {
-            "incident": run.incident_id,
-            "procedure": run.procedure,
-            "name": run.alertname,
-            "severity": run.severity,
-            "attempt": attempt,
-            "note": f"takes the place of run {run.id}",
-            "run": run.id,
-        },
+        """
+    made = only(
+        connection,
+        int,
+        statement,
+        incident=run.incident_id,
+        procedure=run.procedure,
+        name=run.alertname,
+        severity=run.severity,
+        attempt=attempt,
+        note=f"takes the place of run {run.id}",
+        run=run.id,
     )
     connection.execute(
         "INSERT INTO runbook.run_alerts (run, fingerprint, starts_at)"
@@ -222,24 +202,20 @@ def again(connection: Connection, run: Run, counts: bool = True) -> Queued | Non
 
 def get(connection: Connection, run: int) -> Run | None:
     """The run, or None."""
-    return row(connection, Run, select(Run, "r", "FROM runbook.runs r WHERE r.id = %(run)s"), {"run": run})
+    return select_one(connection, Run, "WHERE r.id = %(run)s", run=run)
 
 
 def lost(connection: Connection, seconds: float) -> list[int]:
     """The numbers of running runs whose job's worker has given no sign for `seconds`."""
-    return values(
-        connection,
-        int,
-        """
+    statement = """
         SELECT r.id FROM runbook.runs r
         LEFT JOIN procrastinate_jobs j ON j.id = r.job_id
         LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
         WHERE r.state = 'running' AND r.started_at < now() - make_interval(secs => %(seconds)s)
           AND (j.id IS NULL OR j.status <> 'doing' OR w.id IS NULL
                OR w.last_heartbeat < now() - make_interval(secs => %(seconds)s))
-        """,
-        {"seconds": seconds},
-    )
+        """
+    return values(connection, int, statement, seconds=seconds)
 
 
 def sign_of_life(connection: Connection, worker: str, concurrency: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from runbook.history.alerts import Known, is_worse
-from runbook.history.database import Connection, insert, row, value
+from runbook.history.database import Connection, execute, only, row, value
 from runbook.history.events import count, note
 
 
@@ -51,10 +51,7 @@ class _Storm:
 
 def parent_for(connection: Connection, incident: int, procedure: str, severity: str, limits: Limits) -> Parent | None:
     """The storm this incident's procedure belongs to, opened now if the limit is reached; None while it is not."""
-    load = row(
-        connection,
-        _Load,
-        """
+    statement = """
         SELECT (SELECT count(DISTINCT r.incident_id) FROM runbook.runs r
                 JOIN runbook.incidents i ON i.id = r.incident_id
                 WHERE r.procedure = %(procedure)s AND r.state <> 'not_run' AND i.kind = 'group'
@@ -62,9 +59,8 @@ def parent_for(connection: Connection, incident: int, procedure: str, severity: 
                   AND r.queued_at > now() - make_interval(secs => %(seconds)s)) AS others,
                EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = %(incident)s
                        AND r.procedure = %(procedure)s AND r.state <> 'not_run') AS has_own
-        """,
-        {"procedure": procedure, "incident": incident, "seconds": limits.minutes * 60},
-    )
+        """
+    load = row(connection, _Load, statement, procedure=procedure, incident=incident, seconds=limits.minutes * 60)
     if load is None or load.has_own or load.others < limits.runs:
         return None
     return _parent(connection, procedure, severity, limits)
@@ -73,25 +69,20 @@ def parent_for(connection: Connection, incident: int, procedure: str, severity: 
 def _parent(connection: Connection, procedure: str, severity: str, limits: Limits) -> Parent:
     key = hashlib.sha256(f"storm of {procedure}".encode()).hexdigest()
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [key])
-    storm = row(
-        connection,
-        _Storm,
-        """
+    statement = """
         SELECT i.id, i.severity, (SELECT extract(epoch FROM now() - max(r.queued_at)) FROM runbook.runs r
                       WHERE r.incident_id = i.id AND r.state <> 'queued') AS seconds_since_run
         FROM runbook.incidents i WHERE i.key_hash = %(key)s AND i.closed_at IS NULL
-        """,
-        {"key": key},
-    )
+        """
+    storm = row(connection, _Storm, statement, key=key)
     if storm:
         return _joined(connection, storm, severity, limits)
-    made = insert(
-        connection,
-        """
+    statement = """
         INSERT INTO runbook.incidents (kind, key_hash, title, procedure, severity, starts_at)
         VALUES ('storm', %(key)s, %(title)s, %(procedure)s, %(severity)s, now()) RETURNING id
-        """,
-        {"key": key, "title": f"Many alerts: {procedure}", "procedure": procedure, "severity": severity},
+        """
+    made = only(
+        connection, int, statement, key=key, title=f"Many alerts: {procedure}", procedure=procedure, severity=severity
     )
     text = f"over {limits.runs} incidents of {procedure} in {limits.minutes:g} minutes: the next ones share one run"
     note(connection, made, "storm", text)
@@ -101,10 +92,8 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
 def _joined(connection: Connection, storm: _Storm, severity: str, limits: Limits) -> Parent:
     """The open storm, as severe as its worst alert; its next run keeps the pause."""
     raised = is_worse(severity, storm.severity)
-    connection.execute(
-        "UPDATE runbook.incidents SET last_seen_at = now(), severity = %(severity)s WHERE id = %(id)s",
-        {"severity": severity if raised else storm.severity, "id": storm.id},
-    )
+    statement = "UPDATE runbook.incidents SET last_seen_at = now(), severity = %(severity)s WHERE id = %(id)s"
+    execute(connection, statement, severity=severity if raised else storm.severity, id=storm.id)
     if raised:
         note(connection, storm.id, "severity", f"{storm.severity} -> {severity}")
     delay_seconds = 0.0
@@ -115,26 +104,26 @@ def _joined(connection: Connection, storm: _Storm, severity: str, limits: Limits
 
 def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead: Known) -> None:
     """Write down that this procedure is not run singly, why, and where its alerts are covered instead."""
-    connection.execute(
-        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL",
-        [parent.id, incident, lead.procedure],
+    statement = (
+        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL"
     )
+    connection.execute(statement, [parent.id, incident, lead.procedure])
     why = f"Not run singly: many {lead.procedure} alerts came at once. Incident {parent.id} covers it."
-    run = insert(
-        connection,
-        """
+    statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, state, note, finished_at,
             verdict)
         VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'storm', 'not_run', %(why)s, now(), %(why)s)
         RETURNING id
-        """,
-        {
-            "incident": incident,
-            "procedure": lead.procedure,
-            "name": lead.alert.name,
-            "severity": lead.severity,
-            "why": why,
-        },
+        """
+    run = only(
+        connection,
+        int,
+        statement,
+        incident=incident,
+        procedure=lead.procedure,
+        name=lead.alert.name,
+        severity=lead.severity,
+        why=why,
     )
     note(connection, incident, "not_run", why, run)
     count(connection, "runs", lead.procedure, "not_run")
@@ -142,22 +131,18 @@ def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead:
 
 def take_back(connection: Connection, incident: int, procedure: str) -> None:
     """Alerts of this procedure are run by the incident itself from now on."""
-    connection.execute(
-        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL",
-        [incident, procedure],
+    statement = (
+        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL"
     )
+    connection.execute(statement, [incident, procedure])
 
 
 def settle(connection: Connection, incident: int) -> int | None:
     """The storm that covers every alert of the incident, which then has no place of its own; else None."""
-    return value(
-        connection,
-        int,
-        """
+    statement = """
         UPDATE runbook.incidents i SET parent_id = (
             SELECT CASE WHEN bool_and(a.storm_id IS NOT NULL) THEN max(a.storm_id) END
             FROM runbook.alerts a WHERE a.incident_id = i.id)
         WHERE i.id = %(id)s RETURNING i.parent_id
-        """,
-        {"id": incident},
-    )
+        """
+    return value(connection, int, statement, id=incident)

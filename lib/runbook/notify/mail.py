@@ -104,7 +104,8 @@ def _secured(server: smtplib.SMTP, mailbox: Mailbox) -> None:
         raise
     except smtplib.SMTPException:
         raise NotifyError(
-            f"The mail server {mailbox.host} takes no login that is known here. Unset SMTP_USERNAME, or use another port."
+            f"The mail server {mailbox.host} takes no login that is known here. Unset SMTP_USERNAME, or use another "
+            "port."
         ) from None
 
 

@@ -152,7 +152,7 @@ def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
         "SELECT a.name, count(*) AS count FROM runbook.alerts a"
         " WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
         " ORDER BY count DESC, a.name LIMIT 5",
-        {"id": incident},
+        id=incident,
     )
     return tuple(f"{firing.count} × {firing.name} firing" for firing in found)
 

@@ -51,7 +51,8 @@ def escalate(connection: Connection, context: Context, incident: int, level: int
         connection,
         "UPDATE runbook.incidents SET level = %(level)s WHERE id = %(id)s AND closed_at IS NULL"
         " AND severity = 'critical' AND parent_id IS NULL AND level < %(level)s RETURNING id",
-        {"id": incident, "level": level},
+        id=incident,
+        level=level,
     )
     if not is_due:
         return False
@@ -88,7 +89,8 @@ def ask(connection: Connection, context: Context, incident: int, reason: str) ->
         WHERE a.storm_id = %(id)s OR (a.incident_id = %(id)s AND (a.storm_id IS NULL OR %(reason)s = 'asked'))
         ORDER BY a.procedure, {WORST_FIRST}
         """,  # noqa: S608 - a constant
-        {"id": incident, "reason": reason},
+        id=incident,
+        reason=reason,
     )
     wanted = [lead for lead in found if lead.fires] or found
     covered = [lead.procedure for lead in wanted if lead.is_covered]
@@ -126,7 +128,7 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
     is_open = exists(
         connection,
         "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL FOR UPDATE",
-        {"id": incident},
+        id=incident,
     )
     if not is_open:
         return False
@@ -147,7 +149,9 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
                                 AND r.procedure = a.procedure AND r.state = ANY(%(reported)s)))
         ORDER BY a.procedure
         """,
-        {"id": incident, "until": until, "reported": list(runs.REPORTED)},
+        id=incident,
+        until=until,
+        reported=list(runs.REPORTED),
     )
     seconds = context.settings.runbook_dead_man_seconds
     for procedure in silent:
@@ -183,7 +187,7 @@ class Sweep:
 
 def sweep(connection: Connection, context: Context, seconds: float) -> int:
     """One transaction of the sweep -> how many runs were given up. Only one process does it at a time."""
-    if not value(connection, bool, "SELECT pg_try_advisory_xact_lock(%(lock)s)", {"lock": _SWEEP_LOCK}):
+    if not value(connection, bool, "SELECT pg_try_advisory_xact_lock(%(lock)s)", lock=_SWEEP_LOCK):
         return 0
     lost = runs.lost(connection, seconds)
     for run in lost:
