@@ -12,16 +12,16 @@ if TYPE_CHECKING:
         agents,
         alerting,
         breakers,
+        dependencies,
         disk,
         drawdown,
         error_rates,
         exposure,
         latency,
-        market,
         platform,
-        positions,
         resources,
         sessions,
+        system,
     )
 
 __all__ = [
@@ -30,16 +30,16 @@ __all__ = [
     "alerting",
     "breakers",
     "charts",
+    "dependencies",
     "disk",
     "drawdown",
     "error_rates",
     "exposure",
     "latency",
-    "market",
     "platform",
-    "positions",
     "resources",
     "sessions",
+    "system",
 ]
 
 _STEPS = frozenset(__all__) - {"Runbook", "charts"}

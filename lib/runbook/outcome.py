@@ -6,23 +6,19 @@ types; the runner reads them back from there. There is no other channel.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
+from runbook.words import one_line, worst_status
 
-    from runbook.sources.evidence import Answer
+if TYPE_CHECKING:
+    from runbook.findings import Finding
 
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
 CONTEXT_MIME = "application/vnd.runbook.context+json"
-
-_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 class Status(StrEnum):
@@ -39,75 +35,9 @@ class Status(StrEnum):
         return self not in (Status.UNKNOWN, Status.SKIPPED)
 
 
-_SEVERITY = {Status.OK: 0, Status.SKIPPED: 1, Status.UNKNOWN: 2, Status.WARNING: 3, Status.CRITICAL: 4}
-
-
 def worst(statuses: Iterable[Status]) -> Status:
-    """The most severe of `statuses`; unknown when there are none, for nothing checked is not ok."""
-    return max(statuses, key=_SEVERITY.__getitem__, default=Status.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows to show: a caption, a DataFrame (one row a line) and the unit of each numeric column.
-
-    `units` maps a column to a unit: "USDT", "USD", "%" (the value is a ratio, shown times 100), "s", "ms",
-    "bytes", "time", "ratio" (three digits are enough), or "" for a plain number. Columns that are not named are shown as they are.
-    """
-
-    caption: str
-    frame: pd.DataFrame
-    units: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
-
-    `id` is stable ("drawdown.gauge"); `title` is one line that states the result with its figures;
-    `detail` says how it follows and what it means. `figures` are named numbers (units in the names)
-    that verdicts and checklists read; `tables` are shown; `series` feed charts. `answers` are the
-    source answers it rests on, filled in by the session.
-    """
-
-    id: str
-    status: Status
-    title: str
-    detail: str = ""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
-    series: Mapping[str, Any] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
-
-    def __post_init__(self) -> None:
-        # Labels and messages find their way into titles: one line, no control characters, not endless.
-        object.__setattr__(self, "title", one_line(self.title, 400))
-
-    @property
-    def is_known(self) -> bool:
-        return self.status.is_known
-
-    @property
-    def frame(self) -> pd.DataFrame | None:
-        """The rows of its first table; None where it has none."""
-        return self.tables[0].frame if self.tables else None
-
-    def _ipython_display_(self) -> None:
-        """Shows nothing: the session has shown it, and a notebook's last line would show it again."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as JSON-ready data, without tables and series; figures are finite numbers, text or null."""
-        return {
-            "id": self.id,
-            "status": self.status.value,
-            "title": self.title,
-            "detail": self.detail,
-            "figures": {name: plain(value) for name, value in self.figures.items()},
-            "evidence": [answer.id for answer in self.answers],
-        }
-
-    def with_answers(self, answers: tuple[Answer, ...]) -> Finding:
-        return replace(self, answers=answers)
+    """The worst of `statuses`; unknown when there are none, for nothing checked is not ok."""
+    return Status(worst_status(statuses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +89,7 @@ class Outcome:
     procedure: str
     alertname: str
     verdict: Verdict
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding[Any], ...]
     sources: tuple[SourceState, ...]
     starts_at: str
     as_of: str
@@ -189,44 +119,3 @@ class Outcome:
             "starts_at": self.starts_at,
             "as_of": self.as_of,
         }
-
-
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|USDT|USD|ms|s|min|h|d|[KMGT]?i?B)(?![A-Za-z]))")
-
-
-def unbroken(text: str) -> str:
-    """`text` whose numbers keep to their units at the end of a line."""
-    return _BEFORE_UNIT.sub("\u00a0", text)
-
-
-def one_line(text: str, most: int) -> str:
-    """`text` on one line, at most `most` characters, without control and direction characters."""
-    line = " ".join("".join(ch if ch.isprintable() else " " for ch in text[: 4 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def visible(text: str) -> str:
-    """`text` with what a reader cannot see, and a page or terminal must not obey, shown as �: control and direction characters."""
-    return _UNSEEN.sub("\ufffd", text)
-
-
-def plain(value: Any) -> Any:
-    """`value` as something JSON holds: numbers stay finite or become null, times ISO 8601, all else text."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if hasattr(value, "isoformat"):
-        text = value.isoformat()
-        return None if text == "NaT" else text
-    if hasattr(value, "item"):  # numpy's own numbers and booleans
-        return plain(value.item())
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    if not math.isfinite(number):
-        return None
-    return int(number) if number.is_integer() and isinstance(value, int) else number

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,31 +14,24 @@ from typing import Any
 import pandas as pd
 from IPython.display import display
 
-from runbook import settings, tables
-from runbook.ahead import Ahead, Coming, Item, NotKnown, Step
+from runbook import plan, settings, tables, words
+from runbook.ahead import Ahead, Coming
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
-from runbook.outcome import (
-    CONTEXT_MIME,
-    FINDING_MIME,
-    OUTCOME_MIME,
-    Finding,
-    Outcome,
-    SourceState,
-    Status,
-    Table,
-    Verdict,
-    plain,
-)
+from runbook.findings import Figures, Finding, Findings, NotKnown, Table, plain, step_id
+from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Outcome, SourceState, Status, Verdict
+from runbook.plan import Step
 from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.evidence import Answer, Evidence, Recording, collecting
 from runbook.sources.metrics import Metrics
 
-ChartOf = Callable[[Finding, Window], Chart | None]
+ChartOf = Callable[[Finding[Any], Window], Chart | None]
 _DIG_MINUTES_MAX = 60 * 24 * 30
+_ABOUT = ("app", "component")
+"""Parameters of steps that are asked of several: whose value tells their findings apart."""
 
 
 class Runbook:
@@ -57,7 +51,8 @@ class Runbook:
         self.others = tuple(others)
         self.window = window
         self.evidence = evidence
-        self.findings: dict[str, Finding] = {}
+        self.findings = Findings()
+        self.plan: tuple[plan.Check, ...] = ()
         self._sources: dict[str, Any] = _open_sources(config, evidence)
         self._given = {**self._sources, "window": window, "alert": alert, "alerts_of_group": (alert, *self.others)}
         self._ahead = Ahead()
@@ -67,6 +62,7 @@ class Runbook:
     def open(
         cls,
         procedure: str,
+        namespace: Mapping[str, Any] | None = None,
         *,
         alertname: str = "",
         severity: str = "",
@@ -76,59 +72,43 @@ class Runbook:
         labels: Mapping[str, str] | None = None,
         alerts: Sequence[Mapping[str, Any]] = (),
     ) -> Runbook:
-        """The investigation of one alert, its sources not yet asked.
+        """The investigation of one alert, what its notebook will ask already under way.
 
+        `namespace` is a notebook's `globals()`: the parameters below are taken from it by name, and its
+        `book.check` cells are the plan of what to ask ahead. Without it nothing is asked before `check`.
         `starts_at` and `as_of` are ISO 8601 with a zone; empty: RUNBOOK_STARTS_AT and RUNBOOK_AS_OF,
         else the subject of `alerts` and the present. `alerts` are the group's firing alerts in
         Alertmanager's own shape; the most severe, then the oldest, is the subject.
         Raises InputError and ConfigurationError.
         """
+        given = Given(alertname, severity, starts_at, as_of, lookback_hours, labels or {}, alerts)
+        if namespace is not None:
+            given = given.from_namespace(namespace)
         config = settings.load()
-        replay = Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None
-        evidence = Evidence(
-            record=Path(config.runbook_record) if config.runbook_record else None,
-            replay=replay,
-            secrets=config.secrets,
-            limit_seconds=config.runbook_query_seconds,
-        )
-        past = replay.context if replay else {}
-        now = _first_time(as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
-        firing = [alert_from_json(evidence.redact(dict(one))) for one in alerts]
-        subject = subject_of(firing) if firing else None
-        began = (
-            _first_time(starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at)
-            or now
-        )
-        given = {**(subject.labels if subject else {}), **evidence.redact(dict(labels or {}))}
-        given = {
-            "alertname": alertname or procedure,
-            **given,
-            **({"severity": severity} if severity and "severity" not in given else {}),
-        }
-        alert = Alert(
-            name=given["alertname"],
-            labels=given,
-            annotations=subject.annotations if subject else {},
-            starts_at=began,
-            generator_url=subject.generator_url if subject else "",
-            fingerprint=subject.fingerprint if subject else "",
-        )
-        window = window_of(began, now, lookback_hours)
-        book = cls(procedure, alert, [one for one in firing if one is not subject], window, evidence, config)
+        evidence = _evidence(config)
+        alert, others, window = _situation(procedure, given, evidence, config)
+        book = cls(procedure, alert, others, window, evidence, config)
+        if namespace is not None:
+            notebook = plan.notebook_of(procedure, config.runbook_notebook, *_front_ends())
+            book.plan = plan.read(plan.cells_of(notebook) if notebook else (), namespace)
         book._introduce()
+        book.ask_ahead(plan.to_begin(book.plan))
         return book
 
-    def ask_ahead(self, *steps: Item) -> None:
-        """Starts steps side by side, so that slow sources cost their delay once; `check` then takes what is under way.
+    def ask_ahead(self, checks: Sequence[plan.Check]) -> None:
+        """Starts planned checks side by side, so that slow sources cost their delay once.
 
-        A step with arguments or findings it builds on is written as `check` will be called, with the step
-        for its finding: `book.check(disk.growth, tables, filling=forecast)` is begun by
-        `(disk.growth, disk.tables, {"filling": disk.forecast})`, the two listed before it. What is not
-        listed, `check` runs when it comes to it.
+        `check` takes what is under way, where it builds on the very same findings and arguments.
         """
-        self._ahead.begin(steps, self._run_ahead)
+        self._ahead.begin(checks, self._run_ahead)
 
-    def check(self, step: Step, *needs: Finding, chart: ChartOf | Sequence[ChartOf] = (), **arguments: Any) -> Finding:
+    def check(
+        self,
+        step: Callable[..., Finding[Figures]],
+        *needs: Finding[Any],
+        chart: ChartOf | Sequence[ChartOf] = (),
+        **arguments: Any,
+    ) -> Finding[Figures]:
         """Runs one step, shows its finding (and charts), and returns it.
 
         `needs` are findings the step builds on: where one is unknown or skipped, so is this step. A
@@ -136,7 +116,7 @@ class Runbook:
         A source that gives no answer makes the finding unknown; a bug is raised.
         """
         found = self._ahead.take(step, needs, arguments) or self._run(step, needs, arguments)
-        self.findings[found.id] = found
+        self.findings.add(found)
         show_finding(found)
         if found.is_known:
             for draw in chart if isinstance(chart, Sequence) else (chart,):
@@ -146,7 +126,7 @@ class Runbook:
     def conclude(self, decide: Callable[..., Verdict], **arguments: Any) -> Outcome:
         """Decides from every finding so far, shows verdict, actions and checklist, and returns the outcome.
 
-        `decide` takes the findings by id (a dict) and, by name, what a step takes.
+        `decide` takes the findings, read by type, and, by name, what a step takes.
         """
         verdict: Verdict = decide(self.findings, **self._fill(decide, arguments))
         verdict = self._honest(verdict)
@@ -154,7 +134,7 @@ class Runbook:
             procedure=self.procedure,
             alertname=self.alert.name,
             verdict=verdict,
-            findings=tuple(self.findings.values()),
+            findings=tuple(self.findings),
             sources=self.source_states(),
             starts_at=self.window.starts_at.isoformat(),
             as_of=self.window.as_of.isoformat(),
@@ -174,18 +154,18 @@ class Runbook:
         items = self._outcome.verdict.actions
         _show({"text/plain": "\n".join(f"{a.title}: {a.command}" for a in items), "text/html": tables.actions(items)})
 
-    def sql(self, statement: str, **parameters: Any) -> Finding:
+    def sql(self, statement: str, **parameters: Any) -> Finding[Any]:
         """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, its rows in `.frame`."""
         return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters))
 
-    def promql(self, expression: str, *, instant: bool = False) -> Finding:
+    def promql(self, expression: str, *, instant: bool = False) -> Finding[Any]:
         """A PromQL expression over the window (or at as_of, with `instant`); shown, recorded, its rows in `.frame`."""
         metrics: Metrics = self._sources["metrics"]
         if instant:
             return self._dig("PromQL", lambda: metrics.instant(expression, self.window.as_of))
         return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of))
 
-    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding:
+    def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding[Any]:
         """The last log lines of a deployment's pods within the window (or its last `minutes`); shown, recorded, in `.frame`."""
         if minutes is not None and not 0 < minutes <= _DIG_MINUTES_MAX:
             raise InputError(f"minutes is not between 0 and {_DIG_MINUTES_MAX:,}.")
@@ -196,49 +176,48 @@ class Runbook:
         """How each source that was asked behaved, and which were not needed."""
         return tuple(self.evidence.state(source.name) for source in self._sources.values())
 
-    def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding:
+    def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding[Any]:
         """As `_run`, with needs that are under way: what the step asked in vain, where one says nothing, is left out."""
-        found = None
-        with contextlib.suppress(NotKnown):
-            found = self._ask(step, needs, arguments)
-        missing = [one for need in needs if not (one := need.finding()).is_known]
-        return found if found is not None and not missing else _skipped(step, missing)
+        found = self._ask(step, needs, arguments)
+        missing = [need.finding() for need in needs if not need.finding().is_known]
+        return _skipped(step, arguments, missing) if missing else found
 
-    def _run(self, step: Step, needs: Sequence[Finding], arguments: Mapping[str, Any]) -> Finding:
+    def _run(self, step: Step, needs: Sequence[Finding[Any]], arguments: Mapping[str, Any]) -> Finding[Any]:
         missing = [need for need in needs if not need.is_known]
-        return _skipped(step, missing) if missing else self._ask(step, needs, arguments)
+        return _skipped(step, arguments, missing) if missing else self._ask(step, needs, arguments)
 
-    def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding:
+    def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding[Any]:
         with collecting() as answers:
             try:
                 found = step(*needs, **self._fill(step, arguments, len(needs)))
             except SourceError as error:
-                found = Finding(
-                    step_id(step), Status.UNKNOWN, f"{_subject(step)}: not known", f"{error}.".replace("..", ".")
-                )
-        return found.with_answers(tuple(answers))
+                reason = f"{error}.".replace("..", ".")
+                found = Finding[Any](Status.UNKNOWN, f"{_subject(step)}: not known", reason)
+            except NotKnown as error:
+                return _skipped(step, arguments, [error.missing])
+        return found.named(found.id or _identity(step, arguments)).with_answers(tuple(answers))
 
     def _fill(self, function: Callable[..., Any], arguments: Mapping[str, Any], taken: int = 1) -> dict[str, Any]:
         names = _names_of(function)[taken:]
         return {name: self._given[name] for name in names if name in self._given} | dict(arguments)
 
-    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding:
+    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding[Any]:
         with collecting() as answers:
             try:
                 frame = ask().frame
                 cut = " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
-                title = f"{kind}: {tables.counted(len(frame), 'row')}{cut}"
-                found = Finding("digging", Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
+                title = f"{kind}: {words.counted(len(frame), 'row')}{cut}"
+                found = Finding[None](Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
             except SourceError as error:
-                found = Finding("digging", Status.UNKNOWN, f"{kind}: no answer", str(error))
-        found = found.with_answers(tuple(answers))
+                found = Finding[None](Status.UNKNOWN, f"{kind}: no answer", str(error))
+        found = found.named("digging").with_answers(tuple(answers))
         _show({"text/plain": found.title, "text/html": tables.finding(found)})
         return found
 
     def _honest(self, verdict: Verdict) -> Verdict:
         """`verdict`, never "ok" while something it should rest on is unknown."""
-        unknown = [one for one in self.findings.values() if not one.is_known]
-        if verdict.status is not Status.OK or (self.findings and not unknown):
+        unknown = self.findings.unknown
+        if verdict.status is not Status.OK or (len(self.findings) and not unknown):
             return verdict
         reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
         silent = len(unknown) == len(self.findings)
@@ -253,32 +232,92 @@ class Runbook:
         )
 
     def _introduce(self) -> None:
+        window, alert = self.window, self.alert
         context = {
             "procedure": self.procedure,
-            "alertname": self.alert.name,
-            "severity": self.alert.severity,
-            "starts_at": self.window.starts_at.isoformat(),
-            "as_of": self.window.as_of.isoformat(),
-            "window_start": self.window.start.isoformat(),
-            "labels": dict(self.alert.labels),
-            "annotations": dict(self.alert.annotations),
+            "alertname": alert.name,
+            "severity": alert.severity,
+            "starts_at": window.starts_at.isoformat(),
+            "as_of": window.as_of.isoformat(),
+            "window_start": window.start.isoformat(),
+            "labels": dict(alert.labels),
+            "annotations": dict(alert.annotations),
             "alerts": [alert.to_json() for alert in (self.alert, *self.others)],
         }
         self.evidence.context = context
         self.evidence.save()
-        window, alert = self.window, self.alert
         text = (
-            f"{alert.name} ({alert.severity}), began {tables.moment(window.starts_at)}, looked at until {tables.moment(window.as_of)}; "
-            f"window of {tables.duration(window.seconds)}."
+            f"{alert.name} ({alert.severity}), began {words.moment(window.starts_at)}, looked at until "
+            f"{words.moment(window.as_of)}; window of {words.duration(window.seconds)}."
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
         more = f" and {len(self.others)} more firing alerts of its group" if self.others else ""
-        html = f"<div class='rb-context'><p>{tables.escape(text)}</p><p class='rb-muted'>{tables.escape(labels[:1000] + more)}</p></div>"
-        html = tables.NOTEBOOK_STYLE + html
+        planned = [(_identity(check.step, check.arguments), _subject(check.step)) for check in self.plan]
+        html = tables.NOTEBOOK_STYLE + tables.context(text, labels[:1000] + more, planned)
         _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
 
 
-def show_finding(found: Finding) -> None:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What `Runbook.open` is given: a notebook's common parameters, see there."""
+
+    alertname: str
+    severity: str
+    starts_at: str
+    as_of: str
+    lookback_hours: float
+    labels: Mapping[str, str]
+    alerts: Sequence[Mapping[str, Any]]
+
+    def from_namespace(self, namespace: Mapping[str, Any]) -> Given:
+        """The values that a notebook's globals hold under these names; those they do not hold as they are."""
+        found = {part.name: namespace[part.name] for part in fields(self) if part.name in namespace}
+        return replace(self, **found)
+
+
+def _evidence(config: settings.Settings) -> Evidence:
+    return Evidence(
+        record=Path(config.runbook_record) if config.runbook_record else None,
+        replay=Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None,
+        secrets=config.secrets,
+        limit_seconds=config.runbook_query_seconds,
+    )
+
+
+def _situation(
+    procedure: str, given: Given, evidence: Evidence, config: settings.Settings
+) -> tuple[Alert, list[Alert], Window]:
+    """The alert that the investigation is about, the others of its group, and the window to look at."""
+    past = evidence.replay.context if evidence.replay else {}
+    now = _first_time(given.as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
+    firing = [alert_from_json(evidence.redact(dict(alert))) for alert in given.alerts]
+    subject = subject_of(firing) if firing else None
+    began = _first_time(
+        given.starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at
+    )
+    labels = {"alertname": given.alertname or procedure}
+    labels |= subject.labels if subject else {}
+    labels |= evidence.redact(dict(given.labels))
+    if given.severity:
+        labels.setdefault("severity", given.severity)
+    alert = Alert(
+        name=labels["alertname"],
+        labels=labels,
+        annotations=subject.annotations if subject else {},
+        starts_at=began or now,
+        generator_url=subject.generator_url if subject else "",
+        fingerprint=subject.fingerprint if subject else "",
+    )
+    others = [other for other in firing if other is not subject]
+    return alert, others, window_of(began or now, now, given.lookback_hours)
+
+
+def _front_ends() -> tuple[str | None, ...]:
+    """Where front ends say which notebook a kernel is for: Jupyter Server's variable."""
+    return (os.environ.get("JPY_SESSION_NAME"),)
+
+
+def show_finding(found: Finding[Any]) -> None:
     """Displays a finding: rich in a notebook, and as data for the runner."""
     _show(
         {
@@ -296,11 +335,6 @@ def show_chart(chart: Chart | None) -> None:
         display(data, raw=True, metadata={"image/svg+xml": {"alt": chart.alt, "title": chart.title}})
 
 
-def step_id(step: Step) -> str:
-    """ "drawdown.from_fills" for the step runbook.steps.drawdown.from_fills."""
-    return f"{step.__module__.rsplit('.', 1)[-1]}.{step.__name__}"
-
-
 def _names_of(step: Step) -> list[str]:
     return list(inspect.signature(step).parameters)
 
@@ -309,9 +343,16 @@ def _show(bundle: Mapping[str, Any]) -> None:
     display(dict(bundle), raw=True)
 
 
-def _skipped(step: Step, missing: Sequence[Finding]) -> Finding:
-    names = ", ".join(sorted({need.id for need in missing}))
-    return Finding(step_id(step), Status.SKIPPED, f"{_subject(step)}: skipped", f"Needs {names}, which gave no answer.")
+def _skipped(step: Step, arguments: Mapping[str, Any], missing: Sequence[Finding[Any]]) -> Finding[Any]:
+    needed = ", ".join(sorted({need.id for need in missing}))
+    detail = f"Needs {needed}, which gave no answer."
+    return Finding[Any](Status.SKIPPED, f"{_subject(step)}: skipped", detail, id=_identity(step, arguments))
+
+
+def _identity(step: Step, arguments: Mapping[str, Any]) -> str:
+    """The id of what a step finds; of which app or component, where it is asked of several."""
+    about = next((str(arguments[name]) for name in _ABOUT if arguments.get(name)), "")
+    return step_id(step, about)
 
 
 def _subject(step: Step) -> str:

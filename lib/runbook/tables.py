@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape as _escape_markup
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from runbook.outcome import Action, Finding, Status, Table, Verdict, visible
+from runbook.findings import Finding, Table
+from runbook.outcome import Action, Status, Verdict
 from runbook.sources.evidence import Answer
+from runbook.words import amount, counted, moment, visible
 
 ROWS_SHOWN = 50
 _CELL_MAX = 300
@@ -72,73 +74,17 @@ def render(table: Table) -> str:
     )
 
 
-def amount(value: Any, unit: str = "") -> str:
-    """A number with its unit as text for people: "−1,204.50 USDT", "11.8 %", "1.5 GiB"; "n/a" for none."""
-    number = _number(value)
-    if number is None:
-        return "n/a"
-    sign = "−" if number < 0 else ""
-    size = abs(number)
-    if size >= (1e18 if unit == "bytes" else 1e15):  # nobody counts such digits
-        return f"{sign}{size:.3g} {unit}".strip()
-    match unit:
-        case "%":
-            if size * 100 < 0.001:  # what is left of a difference of two equal numbers
-                return f"{sign}0.0 %"
-            return f"{sign}{size * 100:.1f} %" if size * 100 >= 0.1 else f"{sign}{size * 100:.2g} %"
-        case "bytes":
-            step = min(int(math.log(size, 1024)), 4) if size >= 1 else 0
-            return f"{sign}{size / 1024**step:.{0 if step == 0 else 1}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[step]}"
-        case "s":
-            return f"{sign}{duration(size)}"
-        case "ms":
-            return f"{sign}{size:,.0f} ms" if size >= 10 else f"{sign}{size:.2g} ms"
-        case "USDT" | "USD":
-            return f"{sign}{size:,.2f} {unit}"
-    if unit == "ratio":
-        return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
-    plain = f"{size:,.0f}" if size.is_integer() else f"{size:,.2f}" if size >= 1000 else f"{size:.6g}"
-    unit = "core" if unit == "cores" and plain == "1" else unit
-    return f"{sign}{plain}{' ' + unit if unit else ''}"
+def context(situation: str, labels: str, planned: Sequence[tuple[str, str]]) -> str:
+    """What an investigation is about, as HTML: alert and window, labels, and the plan, (step, subject) each, folded."""
+    steps = "".join(f"<li>{escape(subject)} <code>{escape(name)}</code></li>" for name, subject in planned)
+    plan = f"<details class='rb-how'><summary>The plan: {counted(len(planned), 'check')}</summary><ol>{steps}</ol></details>"
+    return (
+        f"<div class='rb-context'><p>{escape(situation)}</p><p class='rb-muted'>{escape(labels)}</p>"
+        f"{plan if planned else ''}</div>"
+    )
 
 
-def counted(number: int, noun: str) -> str:
-    """So many of something: "1 position", "1,204 positions"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def percent(share: float) -> str:
-    """A share that somebody chose (a threshold, a fee), without digits that would look measured: "60 %", "0.1 %"."""
-    return f"{share * 100:,.4g} %".replace("-", "−") if math.isfinite(share) else "n/a"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: "850 ms", "42 s", "7 min 30 s", "3 h 5 min", "2 d 4 h"."""
-    if not math.isfinite(seconds):
-        return "n/a"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    whole = round(seconds)
-    for size, name, smaller, small_name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
-
-
-def ago(seconds: float) -> str:
-    """An age as people say it: "5 min ago"; "never" where there is none."""
-    return f"{duration(seconds)} ago" if math.isfinite(seconds) else "never"
-
-
-def moment(value: datetime | None) -> str:
-    """A time in UTC, to the second: "2026-01-15 14:02:00Z"; "n/a" for none."""
-    return "n/a" if value is None or pd.isna(value) else f"{value:%Y-%m-%d %H:%M:%SZ}"
-
-
-def finding(result: Finding) -> str:
+def finding(result: Finding[Any]) -> str:
     """A finding as HTML: status in words, title, detail, tables, and how it was found, folded."""
     detail = "".join(f"<p class='rb-detail'>{prose(line)}</p>" for line in result.detail.split("\n") if line.strip())
     return (
@@ -184,7 +130,7 @@ def _how(answer: Answer) -> str:
     )
 
 
-def verdict(result: Verdict, findings: Iterable[Finding]) -> str:
+def verdict(result: Verdict, findings: Iterable[Finding[Any]]) -> str:
     """The conclusion as HTML: decision, reasons, every finding in a line, next actions and the checklist."""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in result.reasons)
     rows = "".join(f"<tr><td>{status(one.status)}</td><td>{escape(one.title)}</td></tr>" for one in findings)

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from runbook.sources.database import _statement
-from runbook.steps import slow_statements
+from runbook.steps.latency import slow_statements
 
 FOLDER = Path(str(resources.files("runbook.sources") / "sql"))
 FILES = sorted(FOLDER.rglob("*.sql"))

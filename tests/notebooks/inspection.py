@@ -11,8 +11,8 @@ from xml.etree import ElementTree as ET
 
 import promql_parser
 
-from runbook.outcome import visible
 from runbook.tables import NOTEBOOK_STYLE
+from runbook.words import visible
 
 _TAGS = frozenset(
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import io
 import json
 import re
@@ -14,7 +13,8 @@ import pytest
 import yaml
 
 import runbook
-from runbook import parameters
+from runbook import parameters, plan
+from runbook.findings import step_id
 from tests.notebooks.conftest import CATALOG, FOLDERS, NOTEBOOKS
 
 COMMON = ("alertname", "severity", "starts_at", "as_of", "lookback_hours", "labels", "alerts")
@@ -78,12 +78,7 @@ def test_it_begins_with_parameters_then_set_up(name: str) -> None:
     assert tagged(name) == [0]
     setup = ast.parse(source(cells(name, "code")[1])).body
     assert isinstance(setup[0], ast.ImportFrom)
-    opening = setup[1]
-    assert isinstance(opening, ast.Assign)
-    assert ast.unparse(opening.targets[0]) == "book"
-    assert isinstance(opening.value, ast.Call)
-    assert ast.unparse(opening.value.func) == "Runbook.open"
-    assert ast.unparse(opening.value.args[0]) == repr(name)
+    assert [ast.unparse(statement) for statement in setup[1:]] == [f"book = Runbook.open({name!r}, globals())"]
 
 
 def test_its_parameters_are_literals_with_comments(name: str) -> None:
@@ -138,57 +133,33 @@ def test_imports_stand_in_the_setup_cell_and_are_used(name: str) -> None:
     assert {alias.name for alias in imports[0][1].names} <= used
 
 
-def step_of(expression: ast.expr, variables: dict[str, str]) -> str:
-    """A call's argument, as text: the step whose finding it is, else itself."""
-    text = ast.unparse(expression)
-    return variables.get(text, text)
+def planned(name: str) -> tuple[plan.Check, ...]:
+    """The plan that the notebook's own set-up cell will read."""
+    namespace: dict[str, Any] = {step: getattr(runbook, step) for step in runbook.__all__}
+    namespace |= {one.name: one.default for one in parameters.declared(FOLDERS.notebook(name))}
+    return plan.read(plan.cells_of(FOLDERS.notebook(name)), namespace)
 
 
-def checked(name: str) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
-    """(step, the steps it builds on, its arguments) of each `book.check`, in order; a finding by the step it is of."""
-    found = []
-    variables: dict[str, str] = {}
-    for cell in cells(name, "code"):
-        for node in ast.parse(source(cell)).body:
-            call = node.value if isinstance(node, ast.Expr | ast.Assign) else None
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "book.check":
-                step, *needs = (step_of(one, variables) for one in call.args)
-                given = {str(one.arg): step_of(one.value, variables) for one in call.keywords if one.arg != "chart"}
-                found.append((step, tuple(needs), given))
-                if isinstance(node, ast.Assign):
-                    variables[ast.unparse(node.targets[0])] = step
-    return found
+def checked(name: str) -> list[str]:
+    """The step of each `book.check`, as the notebook calls it."""
+    calls = [
+        node for cell in cells(name, "code") for node in ast.walk(ast.parse(source(cell))) if isinstance(node, ast.Call)
+    ]
+    return [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "book.check"]
 
 
-def asked_ahead(name: str) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
-    """The same of each item of `book.ask_ahead`."""
-    found = []
-    for node in ast.walk(ast.parse(source(cells(name, "code")[1]))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "book.ask_ahead":
-            for item in node.args:
-                step, *rest = item.elts if isinstance(item, ast.Tuple) else [item]
-                given = {
-                    str(ast.literal_eval(key)): ast.unparse(value)
-                    for one in rest
-                    if isinstance(one, ast.Dict)
-                    for key, value in zip(one.keys, one.values, strict=True)
-                    if key
-                }
-                needs = tuple(ast.unparse(one) for one in rest if not isinstance(one, ast.Dict))
-                found.append((ast.unparse(step), needs, given))
-    return found
+def test_the_plan_is_all_that_it_checks(name: str) -> None:
+    assert len(planned(name)) == len(checked(name))
 
 
-def asks_a_source(step: str) -> bool:
-    module, function = step.split(".")
-    names = inspect.signature(getattr(getattr(runbook, module), function)).parameters
-    return bool({"database", "metrics", "cluster", "alerts"} & set(names))
+def test_every_step_that_asks_a_source_begins_early(name: str) -> None:
+    checks = planned(name)
+    begun = plan.to_begin(checks)
+    assert [step_id(one.step) for one in checks if one.asks_a_source and one not in begun] == []
 
 
-def test_every_step_that_asks_a_source_is_asked_ahead_as_it_is_checked(name: str) -> None:
-    ahead, later = asked_ahead(name), checked(name)
-    assert [one for one in later if asks_a_source(one[0]) and one not in ahead] == []
-    assert [one for one in ahead if one not in later] == []
+def test_a_findings_id_is_the_name_by_which_its_step_is_called(name: str) -> None:
+    assert [step_id(one.step) for one in planned(name)] == checked(name)
 
 
 def test_every_code_cell_follows_a_question(name: str) -> None:

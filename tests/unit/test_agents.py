@@ -12,9 +12,14 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status
-from runbook.steps import agents, causes, fleet, quotas, session_verdict, sessions
-from runbook.steps.habits import signal_habits
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.agents import causes
+from runbook.steps.agents import observations as agents
+from runbook.steps.agents.habits import signal_habits
+from runbook.steps.sessions import observations as sessions
+from runbook.steps.sessions import verdict as session_verdict
+from runbook.steps.shared import fleet, quotas
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -108,17 +113,17 @@ def test_a_missing_pod_is_down() -> None:
 @pytest.mark.parametrize(
     ("findings", "cause"),
     [
-        ((known("causes.mcp_servers", down="risk-analyzer-server"), known("agents.side_by_side", restarted="trend-agent")),
+        ((known("agents.mcp_servers", down="risk-analyzer-server"), known("agents.side_by_side", restarted="trend-agent")),
          ("mcp", "risk-analyzer-server")),
-        ((known("causes.resources", oom_killed="sentiment-agent"), known("causes.mcp_servers", down="")), ("resources", "sentiment-agent")),
+        ((known("agents.resources", oom_killed="sentiment-agent"), known("agents.mcp_servers", down="")), ("resources", "sentiment-agent")),
         ((known("agents.last_words", words="mcp: initialize technical-indicators-server: connection refused"),),
          ("mcp", "technical-indicators-server")),
-        ((known("causes.tools", bad="48 errors a minute"),), ("mcp", causes.UNNAMED)),
-        ((known("causes.store", bad="the pool is exhausted"),), ("database", "postgres")),
-        ((known("causes.llm", bad="its breaker is open"),), ("llm", "bifrost")),
+        ((known("agents.tools", bad="48 errors a minute"),), ("mcp", causes.UNNAMED)),
+        ((known("agents.store", bad="the pool is exhausted"),), ("database", "postgres")),
+        ((known("agents.llm", bad="its breaker is open"),), ("llm", "bifrost")),
         ((known("agents.last_words", words="panic: index out of range", panics=1), known("agents.side_by_side", restarted="trend-agent")),
          ("crash", "trend-agent")),
-        ((unknown("causes.mcp_servers"),), ("", "")),
+        ((unknown("agents.mcp_servers"),), ("", "")),
     ],
 )  # fmt: skip
 def test_what_agents_depend_on_comes_before_how_they_ended(findings: tuple[Finding, ...], cause: tuple[str, str]) -> None:  # fmt: skip
@@ -134,7 +139,7 @@ def test_an_agent_whose_server_is_down_is_not_to_be_restarted_first() -> None:
     verdict = agents.decide(
         by_id(
             known("agents.side_by_side", Status.CRITICAL, affected="trend-agent", restarted="trend-agent", named=""),
-            known("causes.mcp_servers", Status.CRITICAL, down="technical-indicators-server"),
+            known("agents.mcp_servers", Status.CRITICAL, down="technical-indicators-server"),
             known("platform.rollouts", Status.WARNING, rolled_out="technical-indicators-server"),
         ),
         ALERT,
@@ -159,8 +164,8 @@ RUNS, PAUSED = known("sessions.paused", paused=False), known("sessions.paused", 
         ((*ORCHESTRATOR_UP, STILL, PAUSED), "paused"),
         ((*ORCHESTRATOR_UP, STILL, RUNS), "stalled"),
         ((*ORCHESTRATOR_DOWN, STILL, RUNS), "crashed"),
-        ((*ORCHESTRATOR_DOWN, STILL, RUNS, known("causes.mcp_servers", down="risk-analyzer-server")), "dependency"),
-        ((*ORCHESTRATOR_UP, STILL, RUNS, known("causes.mcp_servers", down="risk-analyzer-server")), "dependency"),
+        ((*ORCHESTRATOR_DOWN, STILL, RUNS, known("agents.mcp_servers", down="risk-analyzer-server")), "dependency"),
+        ((*ORCHESTRATOR_UP, STILL, RUNS, known("agents.mcp_servers", down="risk-analyzer-server")), "dependency"),
         ((unknown("platform.pods"), STILL, RUNS), "silent"),
         ((FLOWS, RUNS), "unknown"),
         ((*ORCHESTRATOR_UP,), "unknown"),

@@ -10,8 +10,11 @@ import pytest
 
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
-from runbook.outcome import Finding, Status
-from runbook.steps import alert_expression, alert_subject, alerting
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.alerting import expression as alert_expression
+from runbook.steps.alerting import observations as alerting
+from runbook.steps.alerting import subject as alert_subject
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))

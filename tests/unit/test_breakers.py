@@ -9,10 +9,14 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status, Table
+from runbook.findings import Table
+from runbook.legacy import Finding
+from runbook.outcome import Status
 from runbook.sources.metrics import union
-from runbook.steps import breakers, dependencies, trading_flow
-from runbook.steps.levels import level, rise
+from runbook.steps.breakers import observations as breakers
+from runbook.steps.dependencies import observations as dependencies
+from runbook.steps.dependencies import trading_flow
+from runbook.steps.shared.levels import level, rise
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))

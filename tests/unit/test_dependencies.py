@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status
-from runbook.steps import dependencies
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.dependencies import observations as dependencies
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))

@@ -15,8 +15,11 @@ import pytest
 from runbook import charts
 from runbook.alert import Alert, Window
 from runbook.demo import incidents_resources, objects, patches
-from runbook.outcome import Finding, Status
-from runbook.steps import disk, storage, trend, volumes
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.disk import storage, volumes
+from runbook.steps.disk import verdict as disk
+from runbook.steps.shared import trend
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=24), MOMENT, MOMENT + timedelta(minutes=8))
@@ -43,7 +46,7 @@ class Source:
 
 def volume(used: float = 41.0, capacity: float = 50.0) -> Finding:
     figures = {"volume": "postgres-pvc", "used_bytes": used * GIBI, "capacity_bytes": capacity * GIBI, "ratio": used / capacity, "left_bytes": (capacity - used) * GIBI}  # fmt: skip
-    return Finding("volumes.usage", Status.WARNING, "", figures=figures)
+    return Finding("disk.usage", Status.WARNING, "", figures=figures)
 
 
 def used(per_day_gib: float, began_hours: float = 48.0) -> pd.DataFrame:
@@ -138,11 +141,11 @@ def test_the_next_size_is_larger_and_holds_what_is_needed(needed: float, now: fl
 
 def sizes() -> Finding:
     frame = pd.DataFrame({"table": ["candlesticks", "audit_logs"], "total_bytes": [30 * GIBI, 6 * GIBI], "rows": [3e8, 1e7]})  # fmt: skip
-    return Finding("storage.tables", Status.OK, "", figures={"biggest": "candlesticks"}, series={"frame": frame})
+    return Finding("disk.tables", Status.OK, "", figures={"biggest": "candlesticks"}, series={"frame": frame})
 
 
 def growing(per_day: float = 3.0, grows: bool = True) -> Finding:
-    return Finding("volumes.forecast", Status.WARNING, "", figures={"per_day": per_day * GIBI, "grows": grows, "seconds_left": 3 * DAY, "earliest_seconds": 2 * DAY, "since": None})  # fmt: skip
+    return Finding("disk.forecast", Status.WARNING, "", figures={"per_day": per_day * GIBI, "grows": grows, "seconds_left": 3 * DAY, "earliest_seconds": 2 * DAY, "since": None})  # fmt: skip
 
 
 def grown() -> Finding:
@@ -151,7 +154,7 @@ def grown() -> Finding:
 
 
 def log(held_back: bool = False) -> Finding:
-    return Finding("storage.wal", Status.OK, "", figures={"held_back": held_back, "reasons": "the slot old keeps 9 GiB" if held_back else ""})  # fmt: skip
+    return Finding("disk.wal", Status.OK, "", figures={"held_back": held_back, "reasons": "the slot old keeps 9 GiB" if held_back else ""})  # fmt: skip
 
 
 def test_the_table_that_grows_is_named_not_the_biggest() -> None:
@@ -212,9 +215,9 @@ def test_the_flood_is_stopped_first_and_the_claim_is_patched_validly() -> None:
     found = grown()
     why = disk.cause(growing(), sizes(), found, log())
     who = Finding(
-        "storage.writers", Status.WARNING, "", figures={"kind": "MCP_TOOL_CALL, DEBUG", "new": True, "since": None}
+        "disk.writers", Status.WARNING, "", figures={"kind": "MCP_TOOL_CALL, DEBUG", "new": True, "since": None}
     )
-    size = Finding("volumes.expansion", Status.WARNING, "", figures={"volume": "postgres-pvc", "text": "96Gi"})
+    size = Finding("disk.expansion", Status.WARNING, "", figures={"volume": "postgres-pvc", "text": "96Gi"})
     verdict = verdict_of(volume(), growing(), sizes(), found, why, who, size)
     assert verdict.decision.startswith("stop what floods audit_logs")
     assert "candlesticks is the biggest table" in verdict.summary
@@ -226,7 +229,7 @@ def test_the_flood_is_stopped_first_and_the_claim_is_patched_validly() -> None:
 
 
 def test_sessions_are_deleted_after_what_refers_to_them() -> None:
-    old = Finding("storage.archive", Status.OK, "", figures={"sessions": 40.0, "gain_bytes": 1e6, "before": pd.Timestamp(MOMENT), "key": "session_id"})  # fmt: skip
+    old = Finding("disk.archive", Status.OK, "", figures={"sessions": 40.0, "gain_bytes": 1e6, "before": pd.Timestamp(MOMENT), "key": "session_id"})  # fmt: skip
     delete = next(a for a in verdict_of(volume(), old).actions if a.title.startswith("Delete"))
     tables = [line.split()[2] for line in delete.command.splitlines() if line.startswith("DELETE")]
     assert (
@@ -237,5 +240,5 @@ def test_sessions_are_deleted_after_what_refers_to_them() -> None:
 
 
 def test_unknown_usage_is_never_ok() -> None:
-    assert verdict_of(Finding("volumes.usage", Status.UNKNOWN, "Disk usage: not known")).status is Status.UNKNOWN
+    assert verdict_of(Finding("disk.usage", Status.UNKNOWN, "Disk usage: not known")).status is Status.UNKNOWN
     assert verdict_of(volume(20.0)).status is Status.WARNING

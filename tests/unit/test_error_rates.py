@@ -10,9 +10,10 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status
+from runbook.legacy import Finding
+from runbook.outcome import Status
 from runbook.sources.logs import frame_of
-from runbook.steps import error_rates
+from runbook.steps.error_rates import observations as error_rates
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))

@@ -11,8 +11,10 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status
-from runbook.steps import exposure, openings
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.exposure import observations as exposure
+from runbook.steps.exposure import openings
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -163,13 +165,13 @@ def test_risk_approved_it_knowing_the_size() -> None:
     current = now(("SOLUSDT", 3400.0, 3400.0))
     asked = answers(current, [0.34])
     assert asked.figures["kind"] == "knowing"
-    why = exposure.cause(current, Finding("openings.openers", Status.OK, ""), asked)
+    why = exposure.cause(current, Finding("exposure.openers", Status.OK, ""), asked)
     assert "trend-follower-0 opened SOLUSDT with 34.0 %" in why.title
 
 
 def test_stacked_positions_blame_no_single_agent() -> None:
     current = now(*STACKED)
-    why = exposure.cause(current, Finding("openings.openers", Status.OK, ""), answers(current, [0.09, 0.095]))
+    why = exposure.cause(current, Finding("exposure.openers", Status.OK, ""), answers(current, [0.09, 0.095]))
     cut = exposure.reduction(current, bounds())
     verdict = exposure.decide({one.id: one for one in (current, why, cut)}, ALERT)
     assert "check exposure by symbol" in verdict.decision

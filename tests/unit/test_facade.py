@@ -16,16 +16,16 @@ NAMES = [
     "alerting",
     "breakers",
     "charts",
+    "dependencies",
     "disk",
     "drawdown",
     "error_rates",
     "exposure",
     "latency",
-    "market",
     "platform",
-    "positions",
     "resources",
     "sessions",
+    "system",
 ]
 
 

@@ -13,8 +13,11 @@ import pytest
 
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
-from runbook.outcome import Finding, Status
-from runbook.steps import bottleneck, durations, latency, latency_verdict, slow_statements
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.latency import bottleneck, durations, slow_statements
+from runbook.steps.latency import observations as latency
+from runbook.steps.latency import verdict as latency_verdict
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 ALERT = Alert("AgentHighLatency", {"alertname": "AgentHighLatency"}, {}, MOMENT)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runbook.sources import logs
 from runbook.sources.logs import COLUMNS, parse
-from runbook.steps.log_patterns import patterns
+from runbook.steps.shared.log_patterns import patterns
 
 STAMP = "2026-01-15T14:02:00.123456789Z"
 AT = datetime(2026, 1, 15, 14, 2, 0, 123456, tzinfo=UTC)

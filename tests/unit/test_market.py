@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from runbook.alert import Window
-from runbook.outcome import Finding, Status
-from runbook.steps import drawdown, market
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.drawdown import market
+from runbook.steps.drawdown import observations as drawdown
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))

@@ -14,7 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook.outcome import Finding, Outcome, SourceState, Status, Verdict, one_line, plain, visible, worst
+from runbook.findings import plain
+from runbook.legacy import Finding
+from runbook.outcome import Outcome, SourceState, Status, Verdict, worst
+from runbook.words import one_line, visible
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 

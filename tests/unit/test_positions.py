@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from runbook.alert import Window
-from runbook.outcome import Finding, Status
-from runbook.steps import drawdown, positions
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.drawdown import observations as drawdown
+from runbook.steps.exposure import positions
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
@@ -85,7 +87,7 @@ def orders(*protects: bool) -> pd.DataFrame:
 
 
 def safety(stray: int = 0, bare: int = 0, candle: float = 30.0, fill: float = 60.0) -> Finding:
-    opened = Finding("positions.open_now", Status.OK, "t", figures={"without_stop": bare})
+    opened = Finding("exposure.open_positions", Status.OK, "t", figures={"without_stop": bare})
     fresh = Finding(
         "sessions.activity", Status.OK, "t", figures={"candle_age_seconds": candle, "fill_age_seconds": fill}
     )

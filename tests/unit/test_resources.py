@@ -19,9 +19,13 @@ from runbook.alert import Alert, Window
 from runbook.demo import heap as demo_heap
 from runbook.demo import incidents_resources, objects, patches
 from runbook.demo.workloads import BY_NAME
-from runbook.outcome import Finding, Status
-from runbook.steps import heap, resources, trend, usage
-from runbook.steps.leaks import leak_or_burst
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.resources import heap
+from runbook.steps.resources import observations as usage
+from runbook.steps.resources import verdict as resources
+from runbook.steps.resources.leaks import leak_or_burst
+from runbook.steps.shared import trend
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -40,7 +44,7 @@ def series(values: Any, noise: float = 0.0) -> pd.DataFrame:
 def past(values: Any, *, limit: float = 512 * MEBI, resource: str = "memory", noise: float = 0.01) -> Finding:
     frame = series(values, noise)
     figures = {"limit": limit, "resource": resource, "highest": float(frame["value"].max()), "pod": POD}
-    return Finding("usage.history", Status.WARNING, "", figures=figures, series={"usage": frame})
+    return Finding("resources.history", Status.WARNING, "", figures=figures, series={"usage": frame})
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -134,7 +138,7 @@ def test_the_next_limit_holds_the_peak_at_70_percent(peak: float, kind: str, tex
 
 
 def test_the_patch_is_what_the_api_server_takes() -> None:
-    subject = Finding("usage.affected", Status.WARNING, "", figures={"pod": POD, "container": "market-data-server", "deployment": "market-data-server",
+    subject = Finding("resources.affected", Status.WARNING, "", figures={"pod": POD, "container": "market-data-server", "deployment": "market-data-server",
                       "resource": "memory", "used": 437 * MEBI, "limit": 512 * MEBI, "ratio": 0.85, "gone": "", "is_sibling": False})  # fmt: skip
     new = Finding("resources.proposal", Status.WARNING, "", figures={"needed": True, "text": "768Mi"})
     verdict = resources.decide({one.id: one for one in (subject, new)}, ALERT)
@@ -173,7 +177,7 @@ class Asked:
 
 def test_every_expression_parses_and_no_answer_is_unknown() -> None:
     metrics: Any = Asked()
-    subject = Finding("usage.affected", Status.WARNING, "", figures={"pod": 'p"} or vector(1)', "container": "c\n", "resource": "cpu", "limit": 1.0})  # fmt: skip
+    subject = Finding("resources.affected", Status.WARNING, "", figures={"pod": 'p"} or vector(1)', "container": "c\n", "resource": "cpu", "limit": 1.0})  # fmt: skip
     found = [usage.usage(metrics, ALERT, WINDOW), usage.history(subject, metrics, ALERT, WINDOW), usage.throttling(subject, metrics, ALERT, WINDOW)]  # fmt: skip
     assert {one.status for one in found} == {Status.UNKNOWN}
     for expression in metrics.expressions:
@@ -183,8 +187,8 @@ def test_every_expression_parses_and_no_answer_is_unknown() -> None:
 def test_the_alerts_pod_is_the_subject_and_a_gone_one_is_said() -> None:
     rows = pd.DataFrame({"pod": ["a-1", "b-2"], "deployment": ["a", "b"], "container": ["a", "b"], "memory": [400.0, 90.0], "memory_limit": [500.0, 100.0],
                          "of memory limit": [0.8, 0.9], "cpu": [0.1, 0.1], "cpu_limit": [1.0, 1.0], "of CPU limit": [0.1, 0.1]})  # fmt: skip
-    known = Finding("usage.usage", Status.WARNING, "", series={"rows": rows})
-    away = Finding("usage.top_pods", Status.UNKNOWN, "")
+    known = Finding("resources.usage", Status.WARNING, "", series={"rows": rows})
+    away = Finding("resources.top_pods", Status.UNKNOWN, "")
     alert = Alert("HighMemoryUsage", {}, {}, MOMENT)
     assert usage.affected(alert, known, away, pod="a-1").figures["pod"] == "a-1"
     assert usage.affected(alert, known, away).figures["pod"] == "b-2"
@@ -205,19 +209,21 @@ def test_what_became_of_the_alerts_pod_is_said_before_another_is_called_fine(is_
         "limit": 2.0,
         "ratio": 0.5,
     }
-    subject = Finding("usage.affected", Status.WARNING, "", figures=figures | {"gone": "c-3", "is_sibling": is_sibling})
+    subject = Finding(
+        "resources.affected", Status.WARNING, "", figures=figures | {"gone": "c-3", "is_sibling": is_sibling}
+    )
     verdict = resources.decide({subject.id: subject}, ALERT)
     assert verdict.status is status
     assert verdict.summary.startswith("c-3, which the alert names, is not there now")
 
 
 def test_nothing_is_known_of_a_pod_when_no_usage_is() -> None:
-    away = Finding("usage.top_pods", Status.UNKNOWN, "")
+    away = Finding("resources.top_pods", Status.UNKNOWN, "")
     alert = Alert("HighMemoryUsage", {}, {}, MOMENT)
     assert usage.affected(alert, away, away).status is Status.UNKNOWN
 
 
 def test_unknown_usage_is_never_ok() -> None:
-    verdict = resources.decide({"usage.affected": Finding("usage.affected", Status.UNKNOWN, "Affected pod: not known")}, ALERT)  # fmt: skip
+    verdict = resources.decide({"resources.affected": Finding("resources.affected", Status.UNKNOWN, "Affected pod: not known")}, ALERT)  # fmt: skip
     assert verdict.status is Status.UNKNOWN
     assert any("not known" in reason for reason in verdict.reasons)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from runbook.ahead import THREADS_MAX
 from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed
-from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Finding, Status, Verdict
+from runbook.findings import Finding, Findings
+from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Status, Verdict
+from runbook.plan import Check
 from runbook.session import Runbook
 from runbook.settings import Settings
 from runbook.sources.database import Database
@@ -47,32 +50,38 @@ def of(shown: Shown, mime: str) -> list[Any]:
     return [data[mime] for data, _ in shown if mime in data]
 
 
-def fine(window: Window) -> Finding:
+@dataclass(frozen=True, slots=True)
+class Count:
+    n: int
+
+
+def fine(window: Window) -> Finding[Count]:
     """Fine: always."""
-    return Finding("test_session.fine", Status.OK, f"Fine since {window.start:%H:%M}", figures={"n": 1})
+    return Finding(Status.OK, f"Fine since {window.start:%H:%M}", figures=Count(1))
 
 
-def needs_fine(found: Finding, window: Window) -> Finding:
+def needs_fine(found: Finding[Count], window: Window) -> Finding[None]:
     """Needs fine: its figure."""
-    return Finding("test_session.needs_fine", Status.WARNING, f"n is {found.figures['n']}")
+    return Finding(Status.WARNING, f"n is {found.known.n}")
 
 
-def asks(database: Database) -> Finding:
+def asks(database: Database) -> Finding[Count]:
     """Rows there: how many."""
-    return Finding("test_session.asks", Status.OK, f"{database.sql('SELECT 1').rows} rows")
+    rows = database.sql("SELECT 1").rows
+    return Finding(Status.OK, f"{rows} rows", figures=Count(rows))
 
 
-def refused() -> Finding:
+def refused() -> Finding[None]:
     """Refused question: nothing."""
     raise QueryFailed("database refused the query: no such table")
 
 
-def buggy() -> Finding:
+def buggy() -> Finding[None]:
     """Buggy: raises."""
     raise TypeError("a bug")
 
 
-def healthy(findings: dict[str, Finding]) -> Verdict:
+def healthy(findings: Findings) -> Verdict:
     return Verdict(
         "continue", "Healthy: no drawdown.", Status.OK, (), (Action("Look", "kubectl get pods"),), (("How?", "So."),)
     )
@@ -113,22 +122,23 @@ def test_a_refusal_is_unknown_and_a_bug_is_raised(book: Runbook) -> None:
 def test_steps_asked_ahead_run_once_and_side_by_side(book: Runbook) -> None:
     both, ran = threading.Barrier(2, timeout=10), []
 
-    def first() -> Finding:
+    def first() -> Finding[Count]:
         """First: waits for the second."""
         both.wait()
         ran.append("first")
-        return Finding("first", Status.OK, "first", figures={"n": 7})
+        return Finding(Status.OK, "first", figures=Count(7))
 
-    def second() -> Finding:
+    def second() -> Finding[None]:
         """Second: waits for the first."""
         both.wait()
-        return Finding("second", Status.OK, "second")
+        return Finding(Status.OK, "second")
 
-    def third(first: Finding) -> Finding:
+    def third(first: Finding[Count]) -> Finding[None]:
         """Third: builds on the first."""
-        return Finding("third", Status.OK, f"third after {first.figures['n']}")
+        return Finding(Status.OK, f"third after {first.known.n}")
 
-    book.ask_ahead(second, first, (third, first))
+    planned = Check(first)
+    book.ask_ahead([Check(second), planned, Check(third, (planned,))])
     found = book.check(first)
     assert book.check(second).title == "second"
     assert book.check(third, found).title == "third after 7"
@@ -138,32 +148,36 @@ def test_steps_asked_ahead_run_once_and_side_by_side(book: Runbook) -> None:
 def test_what_is_asked_ahead_waits_only_where_it_looks(book: Runbook) -> None:
     asked = threading.Event()
 
-    def early() -> Finding:
+    def early() -> Finding[Count]:
         """Early: only after the later step has put its question."""
         assert asked.wait(10)
-        return Finding("early", Status.OK, "early", figures={"n": 1})
+        return Finding(Status.OK, "early", figures=Count(1))
 
-    def later(found: Finding, more: Finding | None = None) -> Finding:
+    def later(found: Finding[Count], more: Finding[Count] | None = None) -> Finding[None]:
         """Later: asks, then looks at what it builds on."""
         asked.set()
-        return Finding("later", Status.OK, f"later than {found.figures['n']} and {more.title if more else 'nothing'}")
+        return Finding(Status.OK, f"later than {found.known.n} and {more.title if more else 'nothing'}")
 
-    book.ask_ahead(early, fine, (later, early, {"more": fine}))
+    first, other = Check(early), Check(fine)
+    book.ask_ahead([first, other, Check(later, (first,), {"more": other})])
     found, more = book.check(early), book.check(fine)
     assert book.check(later, found, more=more).title == f"later than 1 and {more.title}"
 
 
 def test_what_needs_an_unknown_finding_is_skipped_ahead_as_otherwise(book: Runbook) -> None:
-    def asks_too(found: Finding, database: Database) -> Finding:
+    def asks_too(found: Finding[Count], database: Database) -> Finding[None]:
         """Asks too: and fails, before it looks."""
         database.sql("SELECT 1")
-        return Finding("test_session.asks_too", Status.OK, str(found.figures))
+        return Finding(Status.OK, str(found.figures))
 
-    def copes(found: Finding | None = None) -> Finding:
+    def copes(found: Finding[Count] | None = None) -> Finding[None]:
         """Copes: without the finding, too."""
-        return Finding("test_session.copes", Status.OK, "known" if found is not None and found.is_known else "unknown")
+        return Finding(Status.OK, "known" if found is not None and found.is_known else "unknown")
 
-    book.ask_ahead(asks, (needs_fine, asks), (asks_too, asks), (copes, {"found": asks}))
+    first = Check(asks)
+    book.ask_ahead(
+        [first, Check(needs_fine, (first,)), Check(asks_too, (first,)), Check(copes, named={"found": first})]
+    )
     found = book.check(asks)
     for step, name in ((needs_fine, "Needs fine"), (asks_too, "Asks too")):
         after = book.check(step, found)
@@ -171,61 +185,83 @@ def test_what_needs_an_unknown_finding_is_skipped_ahead_as_otherwise(book: Runbo
     assert book.check(copes, found=found).title == "unknown"
 
 
+def test_a_finding_that_says_nothing_is_not_looked_into_even_by_keyword(book: Runbook) -> None:
+    def careless(found: Finding[Count]) -> Finding[None]:
+        """Careless: looks in without asking whether it is known."""
+        return Finding(Status.OK, f"n is {found.known.n}")
+
+    found = book.check(asks)
+    after = book.check(careless, found=found)
+    assert (after.status, after.detail) == (Status.SKIPPED, "Needs test_session.asks, which gave no answer.")
+
+
 def test_a_cell_run_again_asks_again_and_what_follows_builds_on_the_new_finding(book: Runbook) -> None:
     numbers = iter(range(1, 9))
 
-    def counts() -> Finding:
+    def counts() -> Finding[Count]:
         """Counts: up."""
-        return Finding("counts", Status.OK, "counts", figures={"n": next(numbers)})
+        return Finding(Status.OK, "counts", figures=Count(next(numbers)))
 
-    book.ask_ahead(counts, (needs_fine, counts))
+    planned = Check(counts)
+    book.ask_ahead([planned, Check(needs_fine, (planned,))])
     first, second = book.check(counts), book.check(counts)
-    assert (first.figures["n"], second.figures["n"]) == (1, 2)
+    assert (first.known.n, second.known.n) == (1, 2)
     assert book.check(needs_fine, second).title == "n is 2"
     assert book.check(needs_fine, first).title == "n is 1"
+    assert len([found for found in book.findings if found.id == "test_session.counts"]) == 1
 
 
 def test_other_arguments_than_were_asked_ahead_are_asked_anew(book: Runbook) -> None:
-    def limited(limit: float) -> Finding:
+    def limited(limit: float) -> Finding[None]:
         """Limited: to what it is given."""
-        return Finding("limited", Status.OK, f"at most {limit}")
+        return Finding(Status.OK, f"at most {limit}")
 
-    book.ask_ahead((limited, {"limit": 1.0}))
+    book.ask_ahead([Check(limited, arguments={"limit": 1.0})])
     assert book.check(limited, limit=2.0).title == "at most 2.0"
     assert book.check(limited, limit=1.0).title == "at most 1.0"
 
 
-def test_what_is_built_on_is_listed_before(book: Runbook) -> None:
-    with pytest.raises(InputError, match="fine is built on but not listed before"):
-        book.ask_ahead((needs_fine, fine), fine)
+def test_a_step_asked_of_several_says_of_which(book: Runbook) -> None:
+    def of_app(database: Database, app: str = "") -> Finding[None]:
+        """Of an app: what it is asked of."""
+        return Finding(Status.OK, database.sql("SELECT 1").source)
+
+    assert [book.check(of_app, app=app).id for app in ("api", "nats")] == [
+        "test_session.of_app.api",
+        "test_session.of_app.nats",
+    ]
+    assert len(book.findings.unknown) == 2
 
 
 def test_many_steps_asked_ahead_need_few_threads_and_do_not_wait_for_each_other(book: Runbook) -> None:
-    def link(found: Finding | None = None, n: int = 0) -> Finding:
+    def link(found: Finding[Count] | None = None, n: int = 0) -> Finding[Count]:
         """Link: of a chain."""
-        return Finding("link", Status.OK, "link", figures={"n": n + (found.figures["n"] if found else 0)})
+        return Finding(Status.OK, "link", figures=Count(n + (found.known.n if found else 0)))
 
-    book.ask_ahead((link, {"n": 1}), *((link, {"found": link, "n": n}) for n in range(2, 61)))
+    chain = [Check(link, arguments={"n": 1})]
+    for n in range(2, 61):
+        chain.append(Check(link, named={"found": chain[-1]}, arguments={"n": n}))
+    book.ask_ahead(chain)
     names = {thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")}
     assert len(names) <= THREADS_MAX
     found = book.check(link, n=1)
     for n in range(2, 61):
         found = book.check(link, found=found, n=n)
-    assert found.figures["n"] == sum(range(61))
+    assert found.known.n == sum(range(61))
 
 
 def test_a_bug_asked_ahead_is_raised_where_it_is_checked(book: Runbook) -> None:
-    book.ask_ahead(buggy, asks)
+    book.ask_ahead([Check(buggy), Check(asks)])
     assert book.check(asks).status is Status.UNKNOWN
     with pytest.raises(TypeError):
         book.check(buggy)
 
 
 def test_charts_are_shown_with_their_words_and_only_for_what_is_known(shown: Shown, book: Runbook) -> None:
-    def draw(found: Finding, window: Window) -> Chart:
+    def draw(found: Finding[Any], window: Window) -> Chart:
         return Chart("<svg/>", found.title, "what it shows")
 
-    def nothing(found: Finding, window: Window) -> None:
+    def nothing(found: Finding[Any], window: Window) -> None:
         return None
 
     book.check(fine, chart=[draw, nothing])
@@ -269,12 +305,12 @@ def test_next_actions_are_shown_as_commands(shown: Shown, book: Runbook) -> None
     ],
 )
 def test_digging_without_sources_says_why_and_is_no_check(
-    shown: Shown, book: Runbook, dig: Callable[[Runbook], Finding]
+    shown: Shown, book: Runbook, dig: Callable[[Runbook], Finding[Any]]
 ) -> None:
     found = dig(book)
     assert found.status is Status.UNKNOWN
     assert "set " in shown[-1][0]["text/html"]
-    assert book.findings == {}
+    assert len(book.findings) == 0
     assert FINDING_MIME not in shown[-1][0]
 
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook.alert import Alert, Window
-from runbook.outcome import Finding, Status
-from runbook.steps import drawdown
-from runbook.steps.drawdown import agreement, decide, episodes, history, limit_of, underwater
-from runbook.steps.equity import from_cash_and_quantities
+from runbook.legacy import Finding
+from runbook.outcome import Status
+from runbook.steps.drawdown import observations as drawdown
+from runbook.steps.drawdown.equity import from_cash_and_quantities
+from runbook.steps.drawdown.observations import agreement, decide, episodes, history, limit_of, underwater
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
@@ -169,12 +170,12 @@ def decided(agree: Finding | None = None, **others: Finding) -> Any:
 
 
 def cause(kind: str, **figures: Any) -> Finding:
-    return Finding("market.cause", Status.WARNING, "t", figures={"kind": kind, "market_return": -0.2, "portfolio_return": -0.12, "beta": 0.5,
+    return Finding("drawdown.market_cause", Status.WARNING, "t", figures={"kind": kind, "market_return": -0.2, "portfolio_return": -0.12, "beta": 0.5,
                    "explained_share": 0.9, **figures})  # fmt: skip
 
 
 def who(agent: str, share: float) -> Finding:
-    return Finding("positions.contributions", Status.WARNING, "t", figures={"agent": agent, "agent_share": share, "agent_pnl": -500.0,
+    return Finding("drawdown.contributions", Status.WARNING, "t", figures={"agent": agent, "agent_share": share, "agent_pnl": -500.0,
                    "agent_positions": 9.0, "pnl": -600.0, "agents_losing": 1, "symbol": "A", "side": "LONG"})  # fmt: skip
 
 
@@ -203,7 +204,7 @@ def test_hostile_names_leave_no_command() -> None:
 
     nasty = "x'; rm -rf / #$(id)`id`\n"
     high = measures(0.12, 0.12, 0.12)
-    verdict = decide({"drawdown.agreement": high, "market.cause": cause("strategy-specific"), "positions.contributions": who(nasty, 0.9)},
+    verdict = decide({"drawdown.agreement": high, "drawdown.market_cause": cause("strategy-specific"), "drawdown.contributions": who(nasty, 0.9)},
                      Alert(nasty, {"alertname": nasty}, {}, WINDOW.starts_at), WINDOW)  # fmt: skip
     for action in verdict.actions:
         if "<<'SQL'" not in action.command:

@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook.demo.worlds import NASTY
-from runbook.outcome import Action, Finding, Status, Table, Verdict
+from runbook.findings import Table
+from runbook.legacy import Finding
+from runbook.outcome import Action, Status, Verdict
 from runbook.sources.evidence import Answer
-from runbook.tables import actions, amount, checklist, duration, finding, moment, percent, render, status, verdict
+from runbook.tables import actions, checklist, finding, render, status, verdict
+from runbook.words import amount, duration, moment, percent
 from tests.notebooks.inspection import Vocabulary
 
 NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)

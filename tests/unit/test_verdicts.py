@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runbook.alert import Alert
-from runbook.steps.verdicts import silence
+from runbook.steps.shared.verdicts import silence
 
 
 def alert(name: str = "AgentDown", **labels: str) -> Alert:

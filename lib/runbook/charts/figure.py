@@ -36,7 +36,7 @@ from runbook.charts.frame import (
     value_axis,
     value_ticks,
 )
-from runbook.tables import amount
+from runbook.words import amount
 
 POINTS_MAX = 2_000
 _LANE = 0.34  # inches, as heights everywhere

@@ -31,8 +31,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from runbook.alert import Window
-from runbook.outcome import one_line, unbroken
-from runbook.tables import amount
+from runbook.words import amount, one_line, unbroken
 
 _WIDTH = 7.4  # inches, as every length here
 _LINE = 0.22  # a line of text

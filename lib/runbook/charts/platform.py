@@ -10,8 +10,8 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.charts.figure import Line, states, timeline
 from runbook.charts.frame import Chart, Threshold
-from runbook.outcome import Finding
-from runbook.tables import amount
+from runbook.legacy import Finding
+from runbook.words import amount
 
 _STATES = {0.0: ("closed", "green"), 1.0: ("open", "alarm"), 2.0: ("half-open", "amber")}
 

@@ -9,8 +9,8 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.charts.figure import Line, bars, timeline
 from runbook.charts.frame import Chart, Threshold
-from runbook.outcome import Finding
-from runbook.tables import amount
+from runbook.legacy import Finding
+from runbook.words import amount
 
 _UNITS = {"memory": "bytes", "cpu": "cores"}
 

@@ -22,7 +22,7 @@ from runbook.kernels import wire
 ADDRESS = "RUNBOOK_WARM"
 """Environment variable naming a zygote's socket, for the provisioner."""
 
-_OF_A_RUN = (ADDRESS, "RUNBOOK_RUN_ID", "RUNBOOK_RECORD", "RUNBOOK_EVIDENCE")
+_OF_A_RUN = (ADDRESS, "RUNBOOK_RUN_ID", "RUNBOOK_RECORD", "RUNBOOK_EVIDENCE", "RUNBOOK_NOTEBOOK")
 _ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _ROOM = "x" * 300  # in the zygote's environment: where forks write their run's id (forked._show_in_proc)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from runbook.alert import parse_time
 from runbook.catalog import Entry, Level, Response
 from runbook.errors import InputError
-from runbook.outcome import Status, unbroken, visible
+from runbook.outcome import Status
+from runbook.words import unbroken, visible
 
 if TYPE_CHECKING:
     from runbook.report.content import Section

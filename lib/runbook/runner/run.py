@@ -122,6 +122,7 @@ def run(
         place.mkdir(exist_ok=True)
         environment = kernel_environment(place, run_id, evidence)
         environment["IPYTHONDIR"] = str(Path(private) / "ipython")
+        environment["RUNBOOK_NOTEBOOK"] = str(prepared.notebook)
         output = place / "notebook.ipynb"
         spec = Spec(run_id, str(prepared.notebook), str(output), private, dict(prepared.parameters))
         with watching(spec, environment, limits, cancelled or threading.Event(), progress, warm) as record:

@@ -1,0 +1,21 @@
+"""PositionLimitExceeded: what is open, its limits, who opened it, what reducing takes, and the decision."""
+
+from __future__ import annotations
+
+from runbook.steps.exposure.observations import cause, current, limits, over_time, reduction
+from runbook.steps.exposure.openings import approvals, openers, sizing
+from runbook.steps.exposure.positions import open_positions
+from runbook.steps.exposure.verdict import decide
+
+__all__ = [
+    "approvals",
+    "cause",
+    "current",
+    "decide",
+    "limits",
+    "open_positions",
+    "openers",
+    "over_time",
+    "reduction",
+    "sizing",
+]

@@ -1,0 +1,97 @@
+"""Limits of memory and CPU: which a container has, the next one up, and the commands that set it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from runbook.legacy import Finding
+from runbook.outcome import Action
+from runbook.steps.shared.fleet import workload_of
+from runbook.steps.shared.values import number
+from runbook.steps.shared.verdicts import kubectl
+
+_TARGET = 0.7
+_MEBI = 1024 * 1024
+# Steps between which a limit is chosen: a power of two, and half as much again.
+_LADDER = tuple(step * 2**power for power in range(16) for step in (1.0, 1.5))
+
+
+def next_limit(peak: float, kind: str) -> float:
+    """The smallest limit of a power of two (or 1.5 of one) MiB or 125 millicores that `peak` fills to 70 % at most."""
+    unit = _MEBI if kind == "memory" else 0.125
+    return float(next((unit * step for step in _LADDER if unit * step * _TARGET >= peak), unit * _LADDER[-1]))
+
+
+def quantity_text(value: float, kind: str) -> str:
+    """`value` as a Kubernetes quantity: 768Mi, 2Gi, 750m, 2."""
+    if not math.isfinite(value):
+        return ""
+    if kind == "memory":
+        mebi = math.ceil(value / _MEBI)
+        return f"{mebi // 1024}Gi" if mebi % 1024 == 0 else f"{mebi}Mi"
+    milli = math.ceil(round(value * 1000, 6))
+    return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+
+
+def patch_body(container: str, kind: str, text: str) -> str:
+    """The strategic merge patch that sets one limit of one container, as compact JSON."""
+    body = {
+        "spec": {"template": {"spec": {"containers": [{"name": container, "resources": {"limits": {kind: text}}}]}}}
+    }
+    return json.dumps(body, separators=(",", ":"))
+
+
+def limits_of(pods: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The container and its limits (memory in bytes, cpu in cores, NaN for none) by deployment, of a frame of pods."""
+    if not {"name", "app", "container", "memory_limit", "cpu_limit"} <= set(pods.columns):
+        return {}
+    return {
+        str(row["app"] or workload_of(str(row["name"]))): {
+            "container": str(row["container"]),
+            "memory": number(row["memory_limit"]),
+            "cpu": number(row["cpu_limit"]),
+        }
+        for row in pods.to_dict("records")
+    }
+
+
+def known_limits(findings: Mapping[str, Finding]) -> dict[str, dict[str, Any]]:
+    """The limits by deployment of all findings that learned some (figure "limits")."""
+    return {
+        deployment: dict(one)
+        for found in findings.values()
+        if found.is_known and isinstance(found.figures.get("limits"), Mapping)
+        for deployment, one in found.figures["limits"].items()
+    }
+
+
+def raise_limit(
+    deployment: str, kind: str, limits: Mapping[str, Mapping[str, Any]], namespace: str, note: str = ""
+) -> Iterator[Action]:
+    """The action that raises one limit ("memory" or "cpu") of `deployment` a step above the one it has.
+
+    A container that was killed or throttled has filled its limit, so that is the peak the new one has to hold. Where
+    the limit is not known, the action only shows it: a guess could lower it.
+    """
+    own = limits.get(deployment, {})
+    limit = number(own.get(kind))
+    word = "memory" if kind == "memory" else "CPU"
+    if not limit > 0:
+        yield Action(
+            f"See which limits {deployment} has",
+            kubectl(namespace, "get", f"deployment/{deployment}", "-o", "jsonpath={.spec.template.spec.containers[*].resources}"),
+            f"Its {word} limit is not known here; raise it by half.",
+        )  # fmt: skip
+        return
+    text = quantity_text(next_limit(limit, kind), kind)
+    yield Action(
+        f"Raise the {word} limit of {deployment} from {quantity_text(limit, kind)} to {text}",
+        kubectl(namespace, "patch", f"deployment/{deployment}", "-p", patch_body(str(own["container"]), kind, text)),
+        f"The next step up; it restarts the pod.{' ' + note if note else ''}",
+        changes=True,
+    )
