@@ -314,10 +314,10 @@ def _line(progress: Progress) -> str:
 
 
 def _summary(result: RunResult) -> str:
-    cells = result.outcome["cells"]
+    cells = result.outcome.cells.model_dump()
     told = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in cells.items() if count) or "none"
     status = result.status.value.replace("_", " ")
-    return f"\n{_clean(result.verdict)}\n{status}: cells {told}; {result.outcome['seconds']:.1f} s"
+    return f"\n{_clean(result.verdict)}\n{status}: cells {told}; {result.outcome.seconds:.1f} s"
 
 
 def _serve(environment: dict[str, str], alertname: str) -> None:

@@ -101,17 +101,6 @@ class Finding(Generic[Figures]):
         """The same finding with the source answers it rests on."""
         return replace(self, answers=answers)
 
-    def to_json(self) -> dict[str, Any]:
-        """The finding as JSON-ready data, without tables and series."""
-        return {
-            "id": self.id,
-            "status": self.status.value,
-            "title": self.title,
-            "detail": self.detail,
-            "figures": figures_json(self.figures),
-            "evidence": [answer.id for answer in self.answers],
-        }
-
     def _ipython_display_(self) -> None:
         """Shows nothing: the session has shown it, and a notebook's last line would show it again."""
 

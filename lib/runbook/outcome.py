@@ -1,7 +1,8 @@
-"""What an investigation says: statuses, findings, actions and the outcome.
+"""What an investigation says, as data: the one model that both halves share.
 
-Findings and outcomes travel inside the executed notebook as display outputs with their own MIME
-types; the runner reads them back from there. There is no other channel.
+Findings and the conclusion travel inside the executed notebook as display outputs with their own MIME
+types; the runner reads them back from there, and writes outcome.json. There is no other channel. What
+is shown of a finding (rows, how it was found) travels as data too, and each sink renders it itself.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runbook.words import one_line, worst_status
 
-if TYPE_CHECKING:
-    from runbook.findings import Finding
-
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
+ACTIONS_MIME = "application/vnd.runbook.actions+json"
 CONTEXT_MIME = "application/vnd.runbook.context+json"
 
 
@@ -33,6 +34,24 @@ class Status(StrEnum):
     @property
     def is_known(self) -> bool:
         return self not in (Status.UNKNOWN, Status.SKIPPED)
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+    @property
+    def exit_code(self) -> int:
+        return {"complete": 0, "degraded": 3}.get(self.value, 4)
+
+    @property
+    def ran_to_its_end(self) -> bool:
+        return self in (RunStatus.COMPLETE, RunStatus.DEGRADED)
 
 
 def worst(statuses: Iterable[Status]) -> Status:
@@ -51,6 +70,14 @@ class Action:
     command: str
     why: str = ""
     changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistItem:
+    """A post-mortem question and what this run found."""
+
+    item: str
+    answer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,47 +102,185 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How one source behaved during the run: name, status (ok, recorded, unknown) and the reason."""
+    """How one source behaved during the run: name, status (ok, recorded, unknown, not_asked) and the reason."""
 
     name: str
     status: str
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of an investigation: the verdict, every finding and how each source behaved."""
+class _Model(BaseModel):
+    """Data that another process, or another version, may have written: what it adds is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+class Column(_Model):
+    """A column of a shown table. `unit` is "" where its cells say it; "UTC" stands beside the heads of times."""
+
+    name: str
+    unit: str = ""
+    is_number: bool = False
+
+
+class ShownTable(_Model):
+    """A table as text: at most so many rows; `rows_in_all` tells how many there were."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    rows_in_all: int
+
+
+class ShownAnswer(_Model):
+    """How something was found: source, time taken and rows in a line, the question, and the shell's line for it."""
+
+    id: str
+    asked: str
+    question: str
+    parameters: str = ""
+    command: str
+
+
+class FindingRecord(_Model):
+    """A finding in outcome.json: its id, status, title and detail."""
+
+    id: str
+    status: Status
+    title: str
+    detail: str = ""
+
+
+class ShownFinding(FindingRecord):
+    """A finding as it is displayed: with its figures, its tables, and how it was found."""
+
+    figures: dict[str, Any] = Field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    tables: tuple[ShownTable, ...] = ()
+    answers: tuple[ShownAnswer, ...] = ()
+
+    @property
+    def record(self) -> FindingRecord:
+        return FindingRecord(id=self.id, status=self.status, title=self.title, detail=self.detail)
+
+
+def read_finding(data: Any, fallback_id: str) -> ShownFinding:
+    """A displayed finding; one that cannot be read is unknown, under `fallback_id`: it is never dropped."""
+    try:
+        return ShownFinding.model_validate(data)
+    except ValidationError:
+        given = data if isinstance(data, dict) else {}
+        return ShownFinding(
+            id=str(given.get("id") or fallback_id),
+            status=Status.UNKNOWN,
+            title=str(given.get("title") or "A check whose result cannot be read"),
+            detail=str(given.get("detail") or ""),
+        )
+
+
+def read_conclusion(data: Any) -> Conclusion | None:
+    """A displayed conclusion, without those of its parts that cannot be read; None where it has no verdict."""
+    try:
+        return Conclusion.model_validate(data)
+    except ValidationError as error:
+        damaged = {part["loc"][0] for part in error.errors() if part["loc"]}
+    if not isinstance(data, dict) or "verdict" in damaged:
+        return None
+    return Conclusion.model_validate({name: part for name, part in data.items() if name not in damaged})
+
+
+class Context(_Model):
+    """What an investigation is about: the alert, the window, the group's alerts and the plan of checks."""
 
     procedure: str
     alertname: str
-    verdict: Verdict
-    findings: tuple[Finding[Any], ...]
-    sources: tuple[SourceState, ...]
+    severity: str
     starts_at: str
     as_of: str
+    window_start: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    alerts: tuple[dict[str, Any], ...] = ()
+    situation: str = ""
+    """The alert and the window in a sentence."""
+    given: str = ""
+    """The alert's labels, and how many more alerts there are, in a line."""
+    plan: tuple[tuple[str, str], ...] = ()
+    """(step, its subject) of each check that the notebook's cells will make."""
+
+
+class Conclusion(_Model):
+    """The end of an investigation: the verdict, every finding and how each source behaved."""
+
+    procedure: str = ""
+    alertname: str = ""
+    decision: str = ""
+    verdict: str
+    status: Status = Status.UNKNOWN
+    reasons: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+    findings: tuple[FindingRecord, ...] = ()
+    sources: tuple[SourceState, ...] = ()
+    starts_at: str = ""
+    as_of: str = ""
+
+    @property
+    def is_degraded(self) -> bool:
+        return any(not finding.status.is_known for finding in self.findings)
 
     def _ipython_display_(self) -> None:
         """Shows nothing: the session has shown it."""
 
-    @property
-    def is_degraded(self) -> bool:
-        return any(not finding.is_known for finding in self.findings)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "procedure": self.procedure,
-            "alertname": self.alertname,
-            "decision": self.verdict.decision,
-            "verdict": self.verdict.summary,
-            "status": self.verdict.status.value,
-            "reasons": list(self.verdict.reasons),
-            "actions": [
-                {"title": a.title, "command": a.command, "why": a.why, "changes": a.changes}
-                for a in self.verdict.actions
-            ],
-            "checklist": [{"item": item, "answer": answer} for item, answer in self.verdict.checklist],
-            "findings": [finding.to_json() for finding in self.findings],
-            "sources": [{"name": s.name, "status": s.status, "reason": s.reason} for s in self.sources],
-            "starts_at": self.starts_at,
-            "as_of": self.as_of,
-        }
+class Actions(_Model):
+    """Next actions as they are displayed at a notebook's end."""
+
+    actions: tuple[Action, ...]
+
+
+class CellCounts(_Model):
+    """Code cells by how they ended."""
+
+    ran: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    not_run: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.ran + self.failed + self.timed_out + self.not_run
+
+
+class Outcome(_Model):
+    """outcome.json: how a run ended and what it found. docs/outcome.schema.json is made from this.
+
+    The fields to `findings` are the fixed contract; `level` is the verdict's status, unknown where the
+    run did not come to one. Times are ISO 8601, UTC.
+    """
+
+    run_id: str
+    alertname: str
+    procedure: str
+    severity: str
+    status: RunStatus
+    verdict: str
+    started_at: str
+    finished_at: str
+    as_of: str
+    cells: CellCounts
+    sources: tuple[SourceState, ...]
+    findings: tuple[FindingRecord, ...]
+    starts_at: str
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    level: Status = Status.UNKNOWN
+    decision: str = ""
+    reasons: tuple[str, ...] = ()
+    actions: tuple[Action, ...] = ()
+    checklist: tuple[ChecklistItem, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0

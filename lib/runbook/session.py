@@ -6,30 +6,44 @@ import inspect
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from IPython.display import display
+from markupsafe import Markup
 
-from runbook import plan, settings, tables, words
+from runbook import plan, settings, tables, templates, words
 from runbook.ahead import Ahead, Coming
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
-from runbook.findings import Figures, Finding, Findings, NotKnown, Table, plain, step_id
-from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Outcome, SourceState, Status, Verdict
+from runbook.findings import Figures, Finding, Findings, NotKnown, Table, step_id
+from runbook.outcome import (
+    ACTIONS_MIME,
+    CONTEXT_MIME,
+    FINDING_MIME,
+    OUTCOME_MIME,
+    ChecklistItem,
+    Conclusion,
+    Context,
+    SourceState,
+    Status,
+    Verdict,
+)
 from runbook.plan import Step
 from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.evidence import Answer, Evidence, Recording, collecting
 from runbook.sources.metrics import Metrics
+from runbook.words import visible
 
 ChartOf = Callable[[Finding[Any], Window], Chart | None]
 _DIG_MINUTES_MAX = 60 * 24 * 30
+_LABELS_MAX = 1000
 _ABOUT = ("app", "component")
 """Parameters of steps that are asked of several: whose value tells their findings apart."""
 
@@ -123,36 +137,45 @@ class Runbook:
                 show_chart(draw(found, self.window))
         return found
 
-    def conclude(self, decide: Callable[..., Verdict], **arguments: Any) -> Outcome:
+    def conclude(self, decide: Callable[..., Verdict], **arguments: Any) -> Conclusion:
         """Decides from every finding so far, shows verdict, actions and checklist, and returns the outcome.
 
         `decide` takes the findings, read by type, and, by name, what a step takes.
         """
-        verdict: Verdict = decide(self.findings, **self._fill(decide, arguments))
-        verdict = self._honest(verdict)
-        outcome = Outcome(
+        verdict: Verdict = self._honest(decide(self.findings, **self._fill(decide, arguments)))
+        concluded = Conclusion(
             procedure=self.procedure,
             alertname=self.alert.name,
-            verdict=verdict,
-            findings=tuple(self.findings),
+            decision=verdict.decision,
+            verdict=verdict.summary,
+            status=verdict.status,
+            reasons=verdict.reasons,
+            actions=verdict.actions,
+            checklist=tuple(ChecklistItem(item, answer) for item, answer in verdict.checklist),
+            findings=tables.records(self.findings),
             sources=self.source_states(),
             starts_at=self.window.starts_at.isoformat(),
             as_of=self.window.as_of.isoformat(),
         )
-        html = tables.verdict(verdict, outcome.findings)
-        if verdict.checklist:
-            html += tables.checklist(verdict.checklist)
-        _show({"text/plain": verdict.summary, "text/html": html, OUTCOME_MIME: self.evidence.redact(outcome.to_json())})
+        self._concluded = Conclusion.model_validate(self.evidence.redact(concluded.to_json()))
+        _show(
+            {
+                "text/plain": verdict.summary,
+                "text/html": templates.conclusion(self._concluded),
+                OUTCOME_MIME: self._concluded.to_json(),
+            }
+        )
         if self.evidence.incomplete:
-            said = self.evidence.incomplete
-            _show({"text/plain": said, "text/html": f"<p class='rb-reason'>{tables.escape(said)}</p>"})
-        self._outcome = outcome
-        return outcome
+            reason = Markup("<p class='rb-reason'>{}</p>").format(visible(self.evidence.incomplete))
+            _show({"text/plain": self.evidence.incomplete, "text/html": reason})
+        return self._concluded
 
     def next_actions(self) -> None:
         """Shows the conclusion's next actions as commands to copy. Nothing is run."""
-        items = self._outcome.verdict.actions
-        _show({"text/plain": "\n".join(f"{a.title}: {a.command}" for a in items), "text/html": tables.actions(items)})
+        items = self._concluded.actions
+        lines = "\n".join(f"{item.title}: {item.command}" for item in items)
+        data = {"actions": [asdict(item) for item in items]}
+        _show({"text/plain": lines, "text/html": templates.actions(items), ACTIONS_MIME: data})
 
     def sql(self, statement: str, **parameters: Any) -> Finding[Any]:
         """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, its rows in `.frame`."""
@@ -189,7 +212,7 @@ class Runbook:
     def _ask(self, step: Step, needs: Sequence[Any], arguments: Mapping[str, Any]) -> Finding[Any]:
         with collecting() as answers:
             try:
-                found = step(*needs, **self._fill(step, arguments, len(needs)))
+                found: Finding[Any] = step(*needs, **self._fill(step, arguments, len(needs)))
             except SourceError as error:
                 reason = f"{error}.".replace("..", ".")
                 found = Finding[Any](Status.UNKNOWN, f"{_subject(step)}: not known", reason)
@@ -211,7 +234,7 @@ class Runbook:
             except SourceError as error:
                 found = Finding[None](Status.UNKNOWN, f"{kind}: no answer", str(error))
         found = found.named("digging").with_answers(tuple(answers))
-        _show({"text/plain": found.title, "text/html": tables.finding(found)})
+        _show({"text/plain": found.title, "text/html": templates.finding(tables.shown(found))})
         return found
 
     def _honest(self, verdict: Verdict) -> Verdict:
@@ -233,28 +256,30 @@ class Runbook:
 
     def _introduce(self) -> None:
         window, alert = self.window, self.alert
-        context = {
-            "procedure": self.procedure,
-            "alertname": alert.name,
-            "severity": alert.severity,
-            "starts_at": window.starts_at.isoformat(),
-            "as_of": window.as_of.isoformat(),
-            "window_start": window.start.isoformat(),
-            "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
-            "alerts": [alert.to_json() for alert in (self.alert, *self.others)],
-        }
-        self.evidence.context = context
-        self.evidence.save()
-        text = (
+        situation = (
             f"{alert.name} ({alert.severity}), began {words.moment(window.starts_at)}, looked at until "
             f"{words.moment(window.as_of)}; window of {words.duration(window.seconds)}."
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))
         more = f" and {len(self.others)} more firing alerts of its group" if self.others else ""
-        planned = [(_identity(check.step, check.arguments), _subject(check.step)) for check in self.plan]
-        html = tables.NOTEBOOK_STYLE + tables.context(text, labels[:1000] + more, planned)
-        _show({"text/plain": text, "text/html": html, CONTEXT_MIME: plain(context)})
+        context = Context(
+            procedure=self.procedure,
+            alertname=alert.name,
+            severity=alert.severity,
+            starts_at=window.starts_at.isoformat(),
+            as_of=window.as_of.isoformat(),
+            window_start=window.start.isoformat(),
+            labels=dict(alert.labels),
+            annotations=dict(alert.annotations),
+            alerts=tuple(of_group.to_json() for of_group in (alert, *self.others)),
+            situation=situation,
+            given=labels[:_LABELS_MAX] + more,
+            plan=tuple((_identity(check.step, check.arguments), _subject(check.step)) for check in self.plan),
+        )
+        self.evidence.context = context.to_json()
+        self.evidence.save()
+        html = templates.notebook_style() + Markup(templates.context(context))  # noqa: S704 (escaped there)
+        _show({"text/plain": situation, "text/html": html, CONTEXT_MIME: context.to_json()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,14 +343,10 @@ def _front_ends() -> tuple[str | None, ...]:
 
 
 def show_finding(found: Finding[Any]) -> None:
-    """Displays a finding: rich in a notebook, and as data for the runner."""
-    _show(
-        {
-            "text/plain": f"[{found.status}] {found.title}",
-            "text/html": tables.finding(found),
-            FINDING_MIME: found.to_json(),
-        }
-    )
+    """Displays a finding: rich in a notebook, and as data for the runner and the page."""
+    shown = tables.shown(found)
+    text = f"[{found.status}] {found.title}"
+    _show({"text/plain": text, "text/html": templates.finding(shown), FINDING_MIME: shown.to_json()})
 
 
 def show_chart(chart: Chart | None) -> None:

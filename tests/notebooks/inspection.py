@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 import promql_parser
 
-from runbook.tables import NOTEBOOK_STYLE
+from runbook.templates import notebook_style
 from runbook.words import visible
 
 _TAGS = frozenset(
@@ -143,7 +143,7 @@ def inspect_output(data: Any, metadata: Any) -> None:
             json.dumps(content, allow_nan=False)
         elif mime == "text/html":
             assert visible(content) == content, "control or direction characters in an output"
-            Vocabulary().check(content.replace(NOTEBOOK_STYLE, "", 1))
+            Vocabulary().check(content.replace(notebook_style(), "", 1))
         elif mime == "image/svg+xml":
             words = metadata[mime]
             assert words["alt"].strip()

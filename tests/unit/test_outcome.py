@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runbook.findings import plain
-from runbook.legacy import Finding
-from runbook.outcome import Outcome, SourceState, Status, Verdict, worst
+from runbook import tables
+from runbook.findings import Finding, plain
+from runbook.outcome import Conclusion, SourceState, Status, read_finding, worst
 from runbook.words import one_line, visible
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -57,7 +58,7 @@ def test_plain_of_no_time_is_nothing() -> None:
 
 @given(st.text())
 def test_a_title_is_one_visible_line(text: str) -> None:
-    found = Finding("a.b", Status.OK, text)
+    found = Finding(Status.OK, text)
     assert found.title.isprintable()
     assert len(found.title) <= 400
 
@@ -74,17 +75,34 @@ def test_visible_keeps_lines_and_shows_the_rest() -> None:
     assert visible("a\n\tb\r\n\x1b[31m\u202ex\x00") == "a\n\tb\r\n\ufffd[31m\ufffdx\ufffd"
 
 
-def finding(status: Status) -> Finding:
-    return Finding(f"a.{status}", status, "t", "d", {"n": math.nan, "at": NOON})
+@dataclass(frozen=True, slots=True)
+class Move:
+    n: float
+    at: datetime
+    kind: Status
+    curve: pd.DataFrame
+
+
+def test_figures_are_derived_as_json_without_their_series() -> None:
+    moved = Move(math.nan, NOON, Status.WARNING, pd.DataFrame({"time": [NOON]}))
+    shown = tables.shown(Finding(Status.OK, "t", "d", moved, id="a.b"))
+    data = json.loads(json.dumps(shown.to_json(), allow_nan=False))
+    assert data["figures"] == {"n": None, "at": "2026-01-15T12:00:00+00:00", "kind": "warning"}
 
 
 @pytest.mark.parametrize(
     ("statuses", "degraded"), [("ok warning critical", False), ("ok unknown", True), ("ok skipped", True)]
 )
-def test_an_outcome_is_degraded_by_what_it_does_not_know(statuses: str, degraded: bool) -> None:
-    found = tuple(finding(Status(one)) for one in statuses.split())
-    outcome = Outcome("P", "A", Verdict("d", "s", Status.OK), found, (SourceState("database", "ok"),), "x", "y")
-    assert outcome.is_degraded is degraded
-    data = json.loads(json.dumps(outcome.to_json(), allow_nan=False))
-    assert [one["figures"] for one in data["findings"]] == [{"n": None, "at": "2026-01-15T12:00:00+00:00"}] * len(found)
+def test_a_conclusion_is_degraded_by_what_it_does_not_know(statuses: str, degraded: bool) -> None:
+    found = [Finding(Status(one), "t", "d", id=f"a.{one}") for one in statuses.split()]
+    concluded = Conclusion(verdict="v", findings=tables.records(found), sources=(SourceState("database", "ok"),))
+    assert concluded.is_degraded is degraded
+    data = json.loads(json.dumps(concluded.to_json(), allow_nan=False))
+    assert [one["status"] for one in data["findings"]] == statuses.split()
     assert data["sources"] == [{"name": "database", "status": "ok", "reason": ""}]
+
+
+def test_a_finding_that_cannot_be_read_is_unknown_and_never_dropped() -> None:
+    for data in (None, [], {"id": "a", "status": "fine", "title": "t"}, {"status": "ok"}):
+        assert read_finding(data, "cell-3").status is Status.UNKNOWN
+    assert read_finding({"title": "t"}, "cell-3").id == "cell-3"

@@ -13,15 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runbook import catalog, report
-from runbook.outcome import FINDING_MIME
-from runbook.report.content import Reader, sanitise
+from runbook.outcome import FINDING_MIME, Outcome, SourceState
+from runbook.report.content import Heading, Reader, headed, sanitise
+from runbook.words import clock_seconds
 
 CATALOG = catalog.load(Path(__file__).parents[1] / "fixtures" / "parameters" / "catalog.yaml")
 ACTIVE = re.compile(r"<(script|style|iframe|img|svg|form|input|object|embed|link|meta|base|math)\b", re.IGNORECASE)
 
 
-def outcome(**changes: Any) -> dict[str, Any]:
-    return {
+def found(status: str) -> dict[str, str]:
+    return {"id": status, "status": status, "title": status}
+
+
+def outcome(**changes: Any) -> Outcome:
+    data: dict[str, Any] = {
         "run_id": "r-1",
         "alertname": "AllRuns",
         "procedure": "AllRuns",
@@ -43,14 +48,14 @@ def outcome(**changes: Any) -> dict[str, Any]:
         "actions": [{"title": "Pause", "command": "kubectl x", "why": "", "changes": True}],
         "notes": [],
         "seconds": 2.5,
-        **changes,
     }
+    return Outcome.model_validate(data | changes)
 
 
 def facts(**changes: Any) -> report.Facts:
     said = outcome(**changes)
     entry = CATALOG.entry("AllRuns")
-    response = CATALOG.severities[said["severity"]]
+    response = CATALOG.severities[said.severity]
     return report.Facts(said, entry, response, ("#critical",), CATALOG.escalation)
 
 
@@ -95,7 +100,7 @@ def test_the_top_says_verdict_truth_decision_and_what_to_do() -> None:
     assert "symbol=BTCUSDT" in page
 
 
-@pytest.mark.parametrize(("actions", "links"), [(outcome()["actions"], ["#actions"]), ([], ["#s-0"])])
+@pytest.mark.parametrize(("actions", "links"), [(outcome().actions, ["#actions"]), ([], ["#s-0"])])
 def test_the_jump_list_names_the_next_actions_once(actions: list[Any], links: list[str]) -> None:
     cells = notebook(markdown("# T\n\n## Next actions"), code(shown({"text/html": "<p>kubectl x</p>"})))
     page = report.render(cells, facts(actions=actions))
@@ -111,7 +116,7 @@ def test_the_jump_list_names_the_next_actions_once(actions: list[Any], links: li
         ({"findings": []}, "No check has an answer."),
         (
             {
-                "findings": [{"status": "ok"}, {"status": "unknown"}, {"status": "skipped"}],
+                "findings": [found("ok"), found("unknown"), found("skipped")],
                 "sources": [
                     {"name": "metrics", "status": "unknown", "reason": "Prometheus did not answer in 5 s."},
                     {"name": "cluster", "status": "recorded", "reason": ""},
@@ -139,7 +144,7 @@ def test_the_truth(changes: dict[str, Any], sentence: str) -> None:
 def test_the_clock_gives_moments_in_utc_and_their_distance() -> None:
     said = facts()
     page = report.build(notebook(), said)
-    assert [(m.title, report.clock_time(m.at), m.distance, m.is_past) for m in page.clock] == [
+    assert [(m.title, clock_seconds(m.at), m.distance, m.is_past) for m in page.clock] == [
         ("Level 1", "14:02:00Z", "8 min ago", True),
         ("Respond by", "14:17:00Z", "in 7 min", False),
         ("Level 2", "14:32:00Z", "in 22 min", False),
@@ -150,14 +155,6 @@ def test_the_clock_gives_moments_in_utc_and_their_distance() -> None:
 def test_best_effort_has_no_response_time() -> None:
     page = report.build(notebook(), facts(severity="info"))
     assert "Respond by" not in [moment.title for moment in page.clock]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (0.25, "0.2 s"), (42.4, "42 s"), (480, "8 min"), (3_900, "1 h 5 min"), (180_061, "2 d 2 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert report.duration(seconds) == text
 
 
 def test_sections_follow_the_headings_and_carry_their_worst_status() -> None:
@@ -176,11 +173,32 @@ def test_sections_follow_the_headings_and_carry_their_worst_status() -> None:
         ("First?", "critical"),
         ("Second?", "unknown"),
     ]
-    assert [f["title"] for f in page.findings] == ["bad", "dark", "fine"]
+    assert [f.title for f in page.findings] == ["bad", "dark", "fine"]
     assert page.tally == "1 critical, 1 unknown, 1 ok"
     html = report.render(cells, facts())
     for found in page.findings:
-        assert f"id='{found['anchor']}'" in html
+        assert f"id='{found.anchor}'" in html
+
+
+def test_a_markdown_cell_is_cut_at_its_headings_and_not_inside_its_code() -> None:
+    source = "intro\n# The *title*\n\ntext\n```sh\n# no heading\n## none\n```\n## 1. Why `x`? ##\nmore"
+    assert [(heading, body.strip()) for heading, body in headed(source)] == [
+        (None, "intro"),
+        (Heading(1, "The title"), "text\n```sh\n# no heading\n## none\n```"),
+        (Heading(2, "1. Why x?"), "more"),
+    ]
+
+
+def test_what_the_session_shows_is_made_from_its_data_not_from_its_html() -> None:
+    table = {"caption": "Rows <b>", "columns": [{"name": "n", "is_number": True}], "rows": [["1"]], "rows_in_all": 7}
+    data = {"id": "a", "status": "warning", "title": "<i>odd</i>", "tables": [table]}
+    cell = code(shown({"text/html": "<p>forged</p>", "text/plain": "x", FINDING_MIME: data}))
+    html = report.render(notebook(markdown("## Q"), cell), facts())
+    assert "forged" not in html
+    assert "&lt;i&gt;odd&lt;/i&gt;" in html
+    assert "<caption>Rows &lt;b&gt; (the first 1 of 7)</caption>" in html
+    assert "<td class='rb-num'>1</td>" in html
+    assert "role='region' aria-label='Table 1'><table" in html
 
 
 @pytest.mark.parametrize("state", ["failed", "timed_out", "not_run"])
@@ -335,4 +353,4 @@ def test_a_minimal_page_holds_the_verdict_and_the_policy() -> None:
     ],
 )
 def test_a_source_that_answered_in_part_is_not_called_silent(status: str, reason: str, word: str) -> None:
-    assert report.how_it_answered({"name": "metrics", "status": status, "reason": reason}) == word
+    assert report.how_it_answered(SourceState("metrics", status, reason)) == word

@@ -12,7 +12,7 @@ import pytest
 from runbook import catalog
 from runbook.alert import Alert
 from runbook.errors import InputError, ParameterError
-from runbook.outcome import FINDING_MIME, OUTCOME_MIME
+from runbook.outcome import FINDING_MIME, OUTCOME_MIME, Conclusion, FindingRecord, SourceState, Status
 from runbook.parameters import Folders
 from runbook.runner import Prepared, Request, RunStatus, prepare
 from runbook.runner import record as records
@@ -164,9 +164,10 @@ def recorded(*states: str, end: End = End.DONE, running: int | None = None) -> R
     return record
 
 
-OK = [{"id": "a", "status": "ok", "title": "fine", "detail": ""}]
-UNKNOWN = [*OK, {"id": "b", "status": "unknown", "title": "?", "detail": ""}]
-CONCLUDED: dict[str, Any] = {"verdict": "All is well.", "sources": []}
+OK = [FindingRecord(id="a", status=Status.OK, title="fine")]
+UNKNOWN = [*OK, FindingRecord(id="b", status=Status.UNKNOWN, title="?")]
+CONCLUDED = Conclusion(verdict="All is well.")
+SILENT = Conclusion(verdict="All is well.", sources=(SourceState("database", "unknown", "away"),))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ CONCLUDED: dict[str, Any] = {"verdict": "All is well.", "sources": []}
         (recorded("ran", "ran"), OK, CONCLUDED, "complete"),
         (recorded("ran"), UNKNOWN, CONCLUDED, "degraded"),
         (recorded("ran"), OK, None, "degraded"),
-        (recorded("ran"), OK, {**CONCLUDED, "sources": [{"status": "unknown"}]}, "degraded"),
+        (recorded("ran"), OK, SILENT, "degraded"),
         (recorded("ran", "failed", "not_run"), OK, None, "failed"),
         (recorded("ran", "failed"), OK, CONCLUDED, "failed"),
         (recorded("ran", "not_run"), OK, CONCLUDED, "failed"),
@@ -188,7 +189,7 @@ CONCLUDED: dict[str, Any] = {"verdict": "All is well.", "sources": []}
         (recorded("ran", "not_run", end=End.CANCELLED, running=1), OK, None, "cancelled"),
     ],
 )
-def test_status(record: Record, findings: list[dict[str, Any]], outcome: dict[str, Any] | None, status: str) -> None:
+def test_status(record: Record, findings: list[FindingRecord], outcome: Conclusion | None, status: str) -> None:
     assert records.status_of(record, findings, outcome) == status
 
 
@@ -212,7 +213,7 @@ def test_exit_codes(status: str, code: int) -> None:
 def test_the_cell_that_was_running_gets_its_state_from_the_end(end: End, state: CellState) -> None:
     record = recorded("ran", "not_run", "not_run", end=end, running=1)
     assert [cell.state for cell in record.counted] == [CellState.RAN, state, CellState.NOT_RUN]
-    assert sum(record.counts().values()) == 3
+    assert record.counts().total == 3
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_the_cell_that_was_running_gets_its_state_from_the_end(end: End, state: 
     ],
 )
 def test_a_run_cut_short_has_no_verdict_and_says_why_and_what_was_found(record: Record, clause: str) -> None:
-    bad = {"id": "c", "status": "critical", "title": "The drawdown is 14 %", "detail": ""}
+    bad = FindingRecord(id="c", status=Status.CRITICAL, title="The drawdown is 14 %")
     verdict = records.verdict_of(record, [*UNKNOWN, bad], None, "X.ipynb")
     assert verdict.startswith("No verdict: ")
     assert clause in verdict
@@ -247,25 +248,26 @@ def displaying(*bundles: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"status": "fine"}, {"status": ["ok"], "id": 1}])
 def test_a_finding_that_cannot_be_read_is_unknown_not_dropped(data: Any) -> None:
     (finding,) = records.findings_in(displaying({FINDING_MIME: data}))
-    assert finding["status"] == "unknown"
-    assert all(isinstance(finding[name], str) for name in ("id", "title", "detail"))
+    assert finding.status is Status.UNKNOWN
+    assert finding.id
+    assert finding.title
 
 
 def test_findings_keep_their_order_and_the_same_one_counts_once() -> None:
     first, second = {"id": "a", "status": "ok", "title": "1"}, {"id": "a", "status": "critical", "title": "2"}
     one_cell = {"cells": [{"outputs": [{"data": {FINDING_MIME: f}} for f in (first, first, second)]}]}
-    assert [f["title"] for f in records.findings_in(one_cell)] == ["1", "2"]
+    assert [f.title for f in records.findings_in(one_cell)] == ["1", "2"]
 
 
-def test_the_last_conclusion_counts_and_its_parts_have_their_types() -> None:
+def test_the_last_conclusion_counts_without_the_parts_that_cannot_be_read() -> None:
     said = {"verdict": "Second.", "sources": [{"name": "database", "status": None}, 3], "actions": "none"}
-    outcome = records.outcome_in(displaying({OUTCOME_MIME: {"verdict": "First."}}, {OUTCOME_MIME: said}))
-    assert outcome is not None
-    assert outcome["verdict"] == "Second."
-    assert outcome["sources"] == [{"name": "database", "status": "", "reason": ""}]
-    assert outcome["actions"] == []
+    concluded = records.conclusion_in(displaying({OUTCOME_MIME: {"verdict": "First."}}, {OUTCOME_MIME: said}))
+    assert concluded is not None
+    assert concluded.verdict == "Second."
+    assert (concluded.sources, concluded.actions) == ((), ())
+    assert concluded.status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize("data", [None, [], {"verdict": 3}])
 def test_a_conclusion_that_cannot_be_read_is_none(data: Any) -> None:
-    assert records.outcome_in(displaying({OUTCOME_MIME: data})) is None
+    assert records.conclusion_in(displaying({OUTCOME_MIME: data})) is None

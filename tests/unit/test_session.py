@@ -272,12 +272,12 @@ def test_charts_are_shown_with_their_words_and_only_for_what_is_known(shown: Sho
 
 def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
     book.check(fine)
-    assert book.conclude(healthy).verdict.status is Status.OK
+    assert book.conclude(healthy).status is Status.OK
     book.check(refused)
     outcome = book.conclude(healthy)
-    assert outcome.verdict.status is Status.UNKNOWN
-    assert outcome.verdict.summary == "Not fully known; what answered is fine: no drawdown."
-    assert "1 of 2 checks have no answer" in outcome.verdict.reasons[0]
+    assert outcome.status is Status.UNKNOWN
+    assert outcome.verdict == "Not fully known; what answered is fine: no drawdown."
+    assert "1 of 2 checks have no answer" in outcome.reasons[0]
     assert outcome.is_degraded
     last = of(shown, OUTCOME_MIME)[-1]
     assert [one["status"] for one in last["findings"]] == ["ok", "unknown"]
@@ -285,8 +285,8 @@ def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
 
 
 def test_nothing_checked_is_not_healthy(book: Runbook) -> None:
-    verdict = book.conclude(healthy).verdict
-    assert (verdict.status, verdict.summary) == (Status.UNKNOWN, "Not known: none of the checks has an answer.")
+    concluded = book.conclude(healthy)
+    assert (concluded.status, concluded.verdict) == (Status.UNKNOWN, "Not known: none of the checks has an answer.")
 
 
 def test_next_actions_are_shown_as_commands(shown: Shown, book: Runbook) -> None:

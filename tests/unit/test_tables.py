@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,16 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runbook import tables, templates
 from runbook.demo.worlds import NASTY
-from runbook.findings import Table
-from runbook.legacy import Finding
-from runbook.outcome import Action, Status, Verdict
+from runbook.findings import Finding, Table
+from runbook.outcome import Action, ChecklistItem, Conclusion, Status
 from runbook.sources.evidence import Answer
-from runbook.tables import actions, checklist, finding, render, status, verdict
 from runbook.words import amount, duration, moment, percent
 from tests.notebooks.inspection import Vocabulary
 
 NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
+
+
+def finding(found: Finding[Any]) -> str:
+    return templates.finding(tables.shown(found))
+
+
+def render(table: Table) -> str:
+    return finding(Finding(Status.OK, "Rows", tables=(table,), id="a.b"))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +121,21 @@ def test_nasty_text_is_inert_wherever_it_stands(text: str) -> None:
     frame = pd.DataFrame({text: [text], "n": [1.0], "d": [{"k": text}]})
     table = Table(text, frame, {"n": text})
     answer = Answer("e01", text, text, {text: text}, text, NOON, 0.1, 1, status="failed", reason=text)
-    found = Finding("a.b", Status.WARNING, text, text, tables=(table,), answers=(answer,))
-    decided = Verdict(text, text, Status.CRITICAL, (text,), (Action(text, text, text, True),), ((text, text),))
+    found = Finding(Status.WARNING, text, text, tables=(table,), answers=(answer,))
+    decided = Conclusion(
+        verdict=text,
+        decision=text,
+        status=Status.CRITICAL,
+        reasons=(text,),
+        actions=(Action(text, text, text, True),),
+        checklist=(ChecklistItem(text, text),),
+        findings=tables.records([found]),
+    )
     for html in (
         render(table),
         finding(found),
-        verdict(decided, [found]),
-        actions(decided.actions),
-        checklist(decided.checklist),
+        templates.conclusion(decided),
+        templates.actions(decided.actions),
     ):
         Vocabulary().check(html)
         assert not set(html) & {"\x1b", "\x07", "\u202e", "\u2066", "\x00"}
@@ -162,14 +177,14 @@ def test_no_rows(frame: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("one", Status)
 def test_a_status_is_a_word_too(one: Status) -> None:
-    assert one.value in status(one)
+    assert f"{templates.sign(one)} {one.value}" in finding(Finding(one, "title"))
 
 
 def test_how_it_was_found_is_folded_below() -> None:
     answer = Answer(
         "e07", "database", "SELECT 1", {"as_of": NOON}, "psql -c 'SELECT 1'", NOON, 0.0123, 3, origin="recorded"
     )
-    html = finding(Finding("a.b", Status.OK, "All is well", answers=(answer,)))
+    html = finding(Finding(Status.OK, "All is well", answers=(answer,)))
     for part in (
         "<details class='rb-how'><summary>How this was found (1 query)",
         "SELECT 1",
@@ -186,4 +201,4 @@ def test_a_failed_question_says_why() -> None:
     answer = Answer(
         "e07", "metrics", "up", {}, "curl", NOON, 5, 0, status="failed", reason="metrics did not answer in 5 s"
     )
-    assert "no answer: metrics did not answer in 5 s" in finding(Finding("a.b", Status.UNKNOWN, "?", answers=(answer,)))
+    assert "no answer: metrics did not answer in 5 s" in finding(Finding(Status.UNKNOWN, "?", answers=(answer,)))

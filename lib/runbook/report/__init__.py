@@ -14,19 +14,18 @@ from datetime import datetime, timedelta
 from functools import cache
 from html import escape
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from runbook import templates
 from runbook.alert import parse_time
 from runbook.catalog import Entry, Level, Response
 from runbook.errors import InputError
-from runbook.outcome import Status
-from runbook.words import unbroken, visible
+from runbook.outcome import Outcome, SourceState
+from runbook.words import capitalised, clock_seconds, duration, status_rank, tally, visible
 
 if TYPE_CHECKING:
-    from runbook.report.content import Section
+    from runbook.report.content import Anchored, CellLine, Section
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 WORDS = {
     "ok": ("✓", "ok"),
@@ -41,14 +40,11 @@ WORDS = {
 STATES = {"ran": ("✓", "ran"), "failed": ("✕", "failed"), "timed_out": ("✕", "timed out"), "not_run": ("–", "not run")}
 
 
-_WORST_FIRST = ("critical", "warning", "unknown", "skipped", "ok")
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the page says beside the notebook: outcome.json, the catalog's entry and clock, why the run stopped."""
 
-    outcome: Mapping[str, Any]
+    outcome: Outcome
     entry: Entry
     response: Response
     channels: tuple[str, ...] = ()
@@ -75,7 +71,7 @@ class Page:
 
     facts: Facts
     sections: list[Section]
-    findings: list[dict[str, str]]
+    findings: list[Anchored]
     tally: str
     clock: list[Moment]
     truth: str
@@ -83,7 +79,7 @@ class Page:
     as_of: datetime
     status: str
     run_facts: list[tuple[str, str]]
-    cells: list[dict[str, Any]]
+    cells: list[CellLine]
 
 
 def preload() -> None:
@@ -115,48 +111,39 @@ def _exporter() -> Any:
 
         def _create_environment(self) -> Any:
             environment = super()._create_environment()
-            environment.autoescape = True
-            environment.trim_blocks = environment.lstrip_blocks = True
-            return environment
+            return templates.prepare(environment)
 
     return Exporter(
         template_name="report",
         template_file="index.html.j2",
-        extra_template_basedirs=[str(TEMPLATES)],
+        extra_template_basedirs=[str(templates.FOLDER)],
         filters={
-            "clock_time": clock_time,
+            "clock_time": clock_seconds,
             "long_time": long_time,
             "duration": duration,
-            "unbroken": unbroken,
             "how_it_answered": how_it_answered,
         },
     )
 
 
-def minimal(outcome: Mapping[str, Any]) -> str:
+def minimal(outcome: Outcome) -> str:
     """A page made by hand from outcome.json alone, for when `render` cannot."""
-
-    def text(name: str) -> str:
-        return escape(str(outcome.get(name, "")))
-
     findings = "".join(
-        f"<li><strong>{escape(str(f.get('status')))}</strong>: {escape(str(f.get('title')))}</li>"
-        for f in outcome.get("findings", [])
+        f"<li><strong>{finding.status}</strong>: {escape(finding.title)}</li>" for finding in outcome.findings
     )
     actions = "".join(
-        f"<li>{escape(str(a.get('title')))}<pre>{escape(str(a.get('command')))}</pre></li>"
-        for a in outcome.get("actions", [])
+        f"<li>{escape(action.title)}<pre>{escape(action.command)}</pre></li>" for action in outcome.actions
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{text('alertname')}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;"
+        f"<title>{escape(outcome.alertname)}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;"
         "margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}pre{white-space:pre-wrap}</style></head><body><main>"
-        f"<h1>{text('alertname')}: {text('status')}</h1><p>{text('verdict')}</p>"
+        f"<h1>{escape(outcome.alertname)}: {outcome.status}</h1><p>{escape(outcome.verdict)}</p>"
         "<p>The full page could not be rendered. notebook.ipynb and outcome.json beside this file hold everything.</p>"
         f"<h2>Next actions</h2><ol>{actions}</ol><h2>Findings</h2><ul>{findings}</ul>"
-        f"<p>Run {text('run_id')}, as of {text('as_of')}.</p></main></body></html>\n"
+        f"<p>Run {escape(outcome.run_id)}, as of {escape(outcome.as_of)}.</p></main></body></html>\n"
     )
 
 
@@ -165,68 +152,66 @@ def build(notebook: Mapping[str, Any], facts: Facts) -> Page:
     from runbook.report.content import Reader
 
     outcome = facts.outcome
-    starts_at, as_of = parse_time(outcome["starts_at"]), parse_time(outcome["as_of"])
     reader = Reader()
     sections = reader.read(notebook)
-    cut_short = outcome["status"] not in ("complete", "degraded")
     return Page(
         facts=facts,
         sections=sections,
-        findings=sorted(reader.findings, key=lambda finding: _WORST_FIRST.index(finding["status"])),
-        tally=_tally([finding["status"] for finding in reader.findings]),
-        clock=clock(facts, starts_at, as_of),
+        findings=sorted(reader.findings, key=lambda finding: status_rank(finding.status)),
+        tally=tally([finding.status.value for finding in reader.findings]),
+        clock=clock(facts, parse_time(outcome.starts_at), parse_time(outcome.as_of)),
         truth=truth(outcome),
-        starts_at=starts_at,
-        as_of=as_of,
-        status=outcome["status"] if cut_short else str(outcome.get("level", "unknown")),
+        starts_at=parse_time(outcome.starts_at),
+        as_of=parse_time(outcome.as_of),
+        status=(outcome.level if outcome.status.ran_to_its_end else outcome.status).value,
         run_facts=_run_facts(outcome),
         cells=reader.cells,
     )
 
 
-def truth(outcome: Mapping[str, Any]) -> str:
+def truth(outcome: Outcome) -> str:
     """How much of what should be known is known, in one sentence or two."""
-    cells, findings = outcome["cells"], outcome["findings"]
-    total = sum(cells.values())
-    known = sum(Status(finding["status"]).is_known for finding in findings)
-    parts = []
-    if cells["ran"] < total:
-        parts.append(f"{cells['ran']} of {total} cells ran")
-    if not findings:
-        parts.append("no check has an answer")
-    elif known == len(findings) and cells["ran"] == total:
-        parts.append(f"all {known} checks ran" if known > 1 else "the one check ran")
-    else:
-        parts.append(f"{known} of {len(findings)} checks{' that began' if cells['ran'] < total else ''} have an answer")
-    silent = [s for s in outcome["sources"] if s["status"] == "unknown"]
-    parts += [_silence(source["name"], source["reason"]) for source in silent]
-    recorded = [s["name"] for s in outcome["sources"] if s["status"] == "recorded"]
+    cells, findings, sources = outcome.cells, outcome.findings, outcome.sources
+    known = sum(finding.status.is_known for finding in findings)
+    was_cut_short = cells.ran < cells.total
+    parts = [f"{cells.ran} of {cells.total} cells ran"] if was_cut_short else []
+    parts.append(_answered_checks(known, len(findings), was_cut_short))
+    parts += [_silence(source) for source in sources if source.status == "unknown"]
+    recorded = [source.name for source in sources if source.status == "recorded"]
     if recorded:
-        which = "everything" if len(recorded) == len(outcome["sources"]) else " and ".join(recorded)
+        which = "everything" if len(recorded) == len(sources) else " and ".join(recorded)
         parts.append(f"{which} from recorded evidence, not live")
-    if _answered(outcome["sources"], known):
-        parts.append(f"data to {clock_time(parse_time(outcome['as_of']))}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    if _answered(sources, known):
+        parts.append(f"data to {clock_seconds(parse_time(outcome.as_of))}")
+    return capitalised(f"{'; '.join(parts)}.")
 
 
-def _answered(sources: Sequence[Mapping[str, str]], known: int) -> bool:
+def _answered_checks(known: int, checks: int, was_cut_short: bool) -> str:
+    if not checks:
+        return "no check has an answer"
+    if known < checks or was_cut_short:
+        begun = " that began" if was_cut_short else ""
+        return f"{known} of {checks} checks{begun} have an answer"
+    return f"all {known} checks ran" if known > 1 else "the one check ran"
+
+
+def _answered(sources: Sequence[SourceState], known: int) -> bool:
     """Whether any source gave any data. A run cut short lists no sources: then a known check says so."""
     if not sources:
         return known > 0
-    return any(s["status"] in ("ok", "recorded") or _answered_partly(s) for s in sources)
+    return any(source.status in ("ok", "recorded") or _answered_partly(source) for source in sources)
 
 
-def _answered_partly(source: Mapping[str, str]) -> bool:
-    failed = re.match(r"(\d+) of (\d+) questions failed", source["reason"])
+def _answered_partly(source: SourceState) -> bool:
+    failed = re.match(r"(\d+) of (\d+) questions failed", source.reason)
     return bool(failed and failed[1] != failed[2])
 
 
-def how_it_answered(source: Mapping[str, str]) -> str:
+def how_it_answered(source: SourceState) -> str:
     """A source's state in a word or two: live, in part, no answer, recorded, not needed."""
-    if source["status"] == "unknown":
+    if source.status == "unknown":
         return "in part" if _answered_partly(source) else "no answer"
-    return "live" if source["status"] == "ok" else source["status"]
+    return "live" if source.status == "ok" else source.status
 
 
 def clock(facts: Facts, starts_at: datetime, as_of: datetime) -> list[Moment]:
@@ -238,7 +223,7 @@ def clock(facts: Facts, starts_at: datetime, as_of: datetime) -> list[Moment]:
         distance = "now" if away == 0 else f"{duration(abs(away))} ago" if away < 0 else f"in {duration(away)}"
         return Moment(title, who, what, at, distance, away < 0)
 
-    severity = str(facts.outcome["severity"])
+    severity = facts.outcome.severity
     moments = [
         moment(f"Level {level.level}", f"{level.who} ({level.contact})", level.does, level.after_minutes)
         for level in facts.escalation
@@ -250,29 +235,11 @@ def clock(facts: Facts, starts_at: datetime, as_of: datetime) -> list[Moment]:
     return sorted(moments, key=lambda m: m.at)
 
 
-def duration(seconds: float) -> str:
-    """Seconds in the two largest units: "42 s", "8 min", "1 h 5 min", "3 d 2 h"; below ten seconds with a decimal."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 and seconds != int(seconds) else f"{seconds:.0f} s"
-    whole = round(seconds)
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    shown: list[tuple[int, str]] = []
-    for size, name in units:
-        if whole >= size:
-            shown.append((whole // size, name))
-            whole %= size
-    return " ".join(f"{count} {name}" for count, name in shown[:2])
-
-
-def clock_time(moment: datetime) -> str:
-    return f"{moment:%H:%M:%S}Z"
-
-
 def long_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
-def _run_facts(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _run_facts(outcome: Outcome) -> list[tuple[str, str]]:
     versions = []
     for name in ("runbook", "papermill", "nbconvert", "pandas"):
         try:
@@ -280,12 +247,12 @@ def _run_facts(outcome: Mapping[str, Any]) -> list[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             continue
     return [
-        ("Run", str(outcome["run_id"])),
-        ("Procedure", str(outcome["procedure"])),
-        ("Ended", str(outcome["status"]).replace("_", " ")),
-        ("Started", _told(outcome["started_at"])),
-        ("Finished", _told(outcome["finished_at"])),
-        ("Notebook took", duration(float(outcome.get("seconds", 0)))),
+        ("Run", outcome.run_id),
+        ("Procedure", outcome.procedure),
+        ("Ended", outcome.status.replace("_", " ")),
+        ("Started", _told(outcome.started_at)),
+        ("Finished", _told(outcome.finished_at)),
+        ("Notebook took", duration(outcome.seconds)),
         ("Versions", ", ".join(versions)),
     ]
 
@@ -297,16 +264,12 @@ def _told(text: str) -> str:
         return text
 
 
-def _silence(name: str, reason: str) -> str:
+def _silence(source: SourceState) -> str:
     """Why a source is silent, with its name once and without a count that says "all"."""
-    text = re.sub(r"^(\d+) of \1 questions failed: ", "", reason.strip().rstrip("."))
-    text = text.removeprefix(f"{name}: ")
-    return text if text.lower().startswith(name.lower()) else f"{name}: {text or 'no answer'}"
-
-
-def _tally(statuses: list[str]) -> str:
-    return ", ".join(f"{statuses.count(status)} {status}" for status in _WORST_FIRST if status in statuses)
+    text = re.sub(r"^(\d+) of \1 questions failed: ", "", source.reason.strip().rstrip("."))
+    text = text.removeprefix(f"{source.name}: ")
+    return text if text.lower().startswith(source.name.lower()) else f"{source.name}: {text or 'no answer'}"
 
 
 def _css() -> str:
-    return (TEMPLATES / "report" / "report.css").read_text(encoding="utf-8")
+    return (templates.FOLDER / "report" / "report.css").read_text(encoding="utf-8")

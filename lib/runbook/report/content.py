@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape, unescape
@@ -18,10 +18,26 @@ from typing import Any
 import nh3
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, markdown2html
+from pydantic import ValidationError
 
-from runbook.outcome import FINDING_MIME, Status
+from runbook import templates
+from runbook.outcome import (
+    ACTIONS_MIME,
+    CONTEXT_MIME,
+    FINDING_MIME,
+    OUTCOME_MIME,
+    Actions,
+    Conclusion,
+    Context,
+    ShownFinding,
+    Status,
+    read_finding,
+)
+from runbook.words import worst_status
 
 _TEXT_MAX = 200_000
+_HEADING = re.compile(r" {0,3}(#{1,2})[ \t]+(.+?)[ \t#]*$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _TAGS = frozenset(
     """div section p span strong em code pre details summary ul ol li h3 h4 a br
     table caption thead tbody tr th td""".split()  # noqa: SIM905 (a list to read)
@@ -32,7 +48,6 @@ _CLASSES = frozenset(
     for name in """finding status ok warning critical unknown skipped title detail table num how reason actions
     action changes command checklist muted scroll verdict context""".split()  # noqa: SIM905
 )
-_RANK = ("ok", "skipped", "unknown", "warning", "critical")
 _ATTRIBUTES = {"*": {"class"}, "a": {"href"}, "th": {"scope", "colspan", "rowspan"}, "td": {"colspan", "rowspan"}}
 
 
@@ -58,6 +73,26 @@ class Section:
     status: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """A finding in the page's list at the top: where it stands, and under which heading."""
+
+    anchor: str
+    status: Status
+    title: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellLine:
+    """A code cell in the page's list at the bottom; `seconds` is None where it did not end."""
+
+    number: int
+    title: str
+    state: str
+    seconds: float | None
+
+
 @lru_cache(512)
 def _highlighted(source: str) -> str:
     """Code as coloured HTML. The same cells come again with every run of a procedure."""
@@ -69,8 +104,8 @@ class Reader:
 
     def __init__(self) -> None:
         self.sections: list[Section] = []
-        self.findings: list[dict[str, str]] = []
-        self.cells: list[dict[str, Any]] = []
+        self.findings: list[Anchored] = []
+        self.cells: list[CellLine] = []
         self._regions = 0
         self._pending: list[str] = []
 
@@ -90,17 +125,14 @@ class Reader:
         return self.sections[-1]
 
     def _text(self, source: str) -> None:
-        html = sanitise(re.sub(r'<a class="anchor-link".*?</a>', "", str(markdown2html(source))), markdown=True)
-        for part in re.split(r"(?=<h[12]>)", html):
-            heading = re.match(r"<h([12])>(.*?)</h\1>", part, re.DOTALL)
-            body = part[heading.end() :] if heading else part
-            if heading:
+        for heading, body in headed(source):
+            if heading is not None:
                 self._flush()
-                title = unescape(re.sub(r"<[^>]+>", "", heading[2])).strip()
-                if heading[1] == "2" or self.sections:
-                    self.sections.append(Section(f"s-{len(self.sections)}", title))
+                if heading.level == 2 or self.sections:
+                    self.sections.append(Section(f"s-{len(self.sections)}", heading.title))
             if body.strip():
-                self._section().blocks.append(Block(text=Markup(self._focusable(body))))  # noqa: S704 (sanitised)
+                html = sanitise(_without_anchors(str(markdown2html(body))), markdown=True)
+                self._section().blocks.append(Block(text=Markup(self._focusable(html))))  # noqa: S704 (sanitised)
 
     def _code(self, cell: Mapping[str, Any], source: str) -> None:
         stamp = cell.get("metadata", {}).get("runbook", {})
@@ -115,9 +147,7 @@ class Reader:
             seconds=stamp.get("seconds"),
         )
         if not is_injected:
-            self.cells.append(
-                {"number": number, "title": section.title, "state": block.state, "seconds": block.seconds}
-            )
+            self.cells.append(CellLine(number, section.title, block.state, block.seconds))
         for output in cell.get("outputs", []):
             html = self._output(output, section)
             if html:
@@ -142,11 +172,31 @@ class Reader:
         if kind == "error":
             return self._error(output)
         data = output.get("data", {})
-        html = self._displayed(data, output.get("metadata", {}))
-        finding = data.get(FINDING_MIME)
-        return self._anchored(finding, html, section) if isinstance(finding, dict) else html
+        if FINDING_MIME in data:
+            return self._finding(read_finding(data[FINDING_MIME], f"cell-{len(self.cells)}"), section)
+        return self._ours(data) or self._foreign(data, output.get("metadata", {}))
 
-    def _displayed(self, data: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    def _finding(self, shown: ShownFinding, section: Section) -> str:
+        anchor = f"f-{len(self.findings) + 1}"
+        self.findings.append(Anchored(anchor, shown.status, shown.title, section.title))
+        section.status = worst_status([section.status or "ok", shown.status])
+        return f"<div id='{anchor}' class='anchored'>{templates.finding(shown, self._label)}</div>"
+
+    def _ours(self, data: Mapping[str, Any]) -> str:
+        """What the session displayed beside its findings, made from its data; "" for anything else."""
+        try:
+            if CONTEXT_MIME in data:
+                return templates.context(Context.model_validate(data[CONTEXT_MIME]), self._label)
+            if OUTCOME_MIME in data:
+                return templates.conclusion(Conclusion.model_validate(data[OUTCOME_MIME]), self._label)
+            if ACTIONS_MIME in data:
+                return templates.actions(Actions.model_validate(data[ACTIONS_MIME]).actions, self._label)
+        except ValidationError:
+            return ""
+        return ""
+
+    def _foreign(self, data: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+        """What anybody may have displayed: sanitised HTML, an image, or text."""
         if "text/html" in data:
             return self._focusable(sanitise(_joined(data["text/html"])))
         for mime in ("image/svg+xml", "image/png"):
@@ -155,15 +205,6 @@ class Reader:
                 return self._image(mime, _joined(data[mime]), told or {})
         text = _plain_text(_joined(data.get("text/plain")))
         return self._focusable(f"<pre class='stream'>{escape(text)}</pre>") if text.strip() else ""
-
-    def _anchored(self, finding: Mapping[str, Any], html: str, section: Section) -> str:
-        anchor = f"f-{len(self.findings) + 1}"
-        status = str(finding.get("status"))
-        status = status if status in set(Status) else Status.UNKNOWN.value
-        title = str(finding.get("title") or "A check whose result cannot be read")
-        self.findings.append({"anchor": anchor, "status": status, "title": title, "section": section.title})
-        section.status = max(section.status or "ok", status, key=_RANK.index)
-        return f"<div id='{anchor}' class='anchored'>{html or escape(title)}</div>"
 
     def _image(self, mime: str, content: str, about: Mapping[str, Any]) -> str:
         alt = escape(str(about.get("alt") or "A chart without a description"), quote=True)
@@ -193,14 +234,55 @@ class Reader:
             return self._region(match[0], "Table", "scroll")
 
         html = re.sub(r"<table.*?</table>", table, html, flags=re.DOTALL)
-        return re.sub(r"<pre(?=[ >])", lambda _: f"<pre {self._label('Listing')}", html)
+        return re.sub(r"<pre(?=[ >])", lambda _: f"<pre{self._label('Listing')}", html)
 
     def _region(self, html: str, what: str, css: str) -> str:
-        return f"<div class='{css}' {self._label(what)}>{html}</div>"
+        return f"<div class='{css}'{self._label(what)}>{html}</div>"
 
-    def _label(self, what: str) -> str:
+    def _label(self, what: str) -> Markup:
+        """The attributes of a part that scrolls, so that the keyboard reaches it; its number tells it apart."""
         self._regions += 1
-        return f"tabindex='0' role='region' aria-label='{what} {self._regions}'"
+        attributes = f" tabindex='0' role='region' aria-label='{what} {self._regions}'"
+        return Markup(attributes)  # noqa: S704 (our own words)
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of the notebook's text; 1 is the title, 2 a section."""
+
+    level: int
+    title: str
+
+
+def headed(source: str) -> Iterator[tuple[Heading | None, str]]:
+    """(heading, text below it) of each part of a markdown cell; the first has no heading where text comes first."""
+    heading: Heading | None = None
+    body: list[str] = []
+    fence = ""
+    for line in source.splitlines(keepends=True):
+        marked = _HEADING.match(line)
+        if marked and not fence:
+            yield heading, "".join(body)
+            heading, body = Heading(len(marked[1]), _plain_words(marked[2])), []
+            continue
+        body.append(line)
+        begins = _FENCE.match(line)
+        if begins and not fence:
+            fence = begins[1]
+        elif begins and begins[1].startswith(fence) and not line.strip().strip(fence[0]):
+            fence = ""
+    yield heading, "".join(body)
+
+
+def _plain_words(markdown: str) -> str:
+    """A heading's words without its marks."""
+    html = _without_anchors(str(markdown2html(f"# {markdown}")))
+    return unescape(nh3.clean(html, tags=set())).strip()
+
+
+def _without_anchors(html: str) -> str:
+    """nbconvert's HTML without the links that it puts beside headings."""
+    return re.sub(r'<a class="anchor-link".*?</a>', "", html)
 
 
 def sanitise(html: str, markdown: bool = False) -> str:

@@ -6,7 +6,8 @@ the time limits, the cell states, the verdict when there is none, and the end of
 
 from __future__ import annotations
 
-from runbook.runner.record import CellState, RunStatus
+from runbook.outcome import RunStatus
+from runbook.runner.record import CellState
 from runbook.runner.request import Prepared, Request, prepare
 from runbook.runner.run import Progress, RunResult, cancelled_by_signals, run
 

@@ -5,26 +5,23 @@ papermill marks every cell `completed` when a kernel dies or time runs out, so n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from runbook.outcome import FINDING_MIME, OUTCOME_MIME, Status
-
-
-class RunStatus(StrEnum):
-    """How a run ended."""
-
-    COMPLETE = "complete"
-    DEGRADED = "degraded"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    CANCELLED = "cancelled"
-
-    @property
-    def exit_code(self) -> int:
-        return {"complete": 0, "degraded": 3}.get(self.value, 4)
+from runbook.outcome import (
+    FINDING_MIME,
+    OUTCOME_MIME,
+    CellCounts,
+    Conclusion,
+    FindingRecord,
+    RunStatus,
+    Status,
+    read_conclusion,
+    read_finding,
+)
+from runbook.words import status_rank, tally
 
 
 class CellState(StrEnum):
@@ -105,9 +102,9 @@ class Record:
     def counted(self) -> list[Cell]:
         return [cell for cell in self.cells.values() if cell.counts]
 
-    def counts(self) -> dict[str, int]:
-        """Code cells by state: ran, failed, timed_out, not_run."""
-        return {state.value: sum(cell.state is state for cell in self.counted) for state in CellState}
+    def counts(self) -> CellCounts:
+        """Code cells by how they ended."""
+        return CellCounts(**{state.value: sum(cell.state is state for cell in self.counted) for state in CellState})
 
     @property
     def stopped_in(self) -> Cell | None:
@@ -120,26 +117,27 @@ class Record:
         return next((n for n, other in enumerate(self.counted, 1) if other is cell), 0)
 
 
-def status_of(record: Record, findings: list[dict[str, Any]], outcome: Mapping[str, Any] | None) -> RunStatus:
+def status_of(record: Record, findings: Sequence[FindingRecord], conclusion: Conclusion | None) -> RunStatus:
     """How the run ended. Without a conclusion, or with anything unknown, it is at best degraded."""
     if record.end is End.CANCELLED:
         return RunStatus.CANCELLED
     if record.end in (End.RUN_LIMIT, End.CELL_LIMIT):
         return RunStatus.TIMED_OUT
     counts = record.counts()
-    if record.end is not End.DONE or counts["failed"] or counts["not_run"] or not record.cells:
+    if record.end is not End.DONE or counts.failed or counts.not_run or not record.cells:
         return RunStatus.FAILED
-    unknown = any(not Status(finding["status"]).is_known for finding in findings)
-    silent = any(source["status"] == "unknown" for source in (outcome or {}).get("sources", []))
-    return RunStatus.DEGRADED if unknown or silent or outcome is None else RunStatus.COMPLETE
+    if conclusion is None:
+        return RunStatus.DEGRADED
+    has_unknown = any(not finding.status.is_known for finding in findings)
+    has_silent = any(source.status == "unknown" for source in conclusion.sources)
+    return RunStatus.DEGRADED if has_unknown or has_silent else RunStatus.COMPLETE
 
 
-def verdict_of(record: Record, findings: list[dict[str, Any]], outcome: Mapping[str, Any] | None, what: str) -> str:
+def verdict_of(record: Record, findings: Sequence[FindingRecord], conclusion: Conclusion | None, what: str) -> str:
     """The one sentence on top: the notebook's own, or why there is none and what was found until then."""
     stopped = how_it_stopped(record)
-    if outcome is not None:
-        verdict = str(outcome["verdict"])
-        return f"{verdict} (After this conclusion {stopped}.)" if stopped else verdict
+    if conclusion is not None:
+        return f"{conclusion.verdict} (After this conclusion {stopped}.)" if stopped else conclusion.verdict
     if not stopped:
         return f"No verdict: the notebook {what} ran to its end and concluded nothing. {_found(findings)}"
     return f"No verdict: {stopped}. {_found(findings)}"
@@ -171,40 +169,31 @@ def _seconds(seconds: float) -> str:
     return f"{max(seconds, 0.01):.2f} s" if seconds < 1 else f"{seconds:.0f} s"
 
 
-def _found(findings: list[dict[str, Any]]) -> str:
+def _found(findings: Sequence[FindingRecord]) -> str:
     if not findings:
         return "Nothing was found until then."
-    order = ("critical", "warning", "unknown", "skipped", "ok")
-    counts = {status: sum(f["status"] == status for f in findings) for status in order}
-    listed = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    worst = min(findings, key=lambda f: order.index(f["status"]))
-    lead = f" The worst: {worst['title']}." if worst["status"] in ("critical", "warning") else ""
-    return f"Found until then: {listed}.{lead}"
+    worst = min(findings, key=lambda finding: status_rank(finding.status))
+    lead = f" The worst: {worst.title}." if worst.status in (Status.CRITICAL, Status.WARNING) else ""
+    return f"Found until then: {tally([finding.status.value for finding in findings])}.{lead}"
 
 
-def findings_in(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every finding displayed in the notebook, in order: id, status, title, detail and `cell` (its index).
+def findings_in(notebook: Mapping[str, Any]) -> tuple[FindingRecord, ...]:
+    """Every finding displayed in the notebook, in order; what a cell displays twice counts once.
 
-    One that cannot be read counts as unknown: it is never dropped.
+    One that cannot be read counts as unknown, under the number of its cell: it is never dropped.
     """
-    found: list[dict[str, Any]] = []
-    for index, data in _displays(notebook, FINDING_MIME):
-        finding = _finding(data, index)
-        if finding not in found:
-            found.append(finding)
-    return found
+    displayed = [
+        (index, read_finding(data, f"cell-{index}").record) for index, data in _displays(notebook, FINDING_MIME)
+    ]
+    return tuple(record for _, record in dict.fromkeys(displayed))
 
 
-def outcome_in(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The notebook's conclusion (the last, were there two), or None. Its parts have the types asked for."""
+def conclusion_in(notebook: Mapping[str, Any]) -> Conclusion | None:
+    """The notebook's conclusion (the last that can be read, were there several), or None."""
     for _, data in reversed(_displays(notebook, OUTCOME_MIME)):
-        if isinstance(data, dict) and isinstance(data.get("verdict"), str):
-            sources = [
-                {name: str(source.get(name) or "") for name in ("name", "status", "reason")}
-                for source in _objects(data.get("sources"))
-            ]
-            listed = {name: _objects(data.get(name)) for name in ("actions", "checklist")}
-            return {**data, **listed, "sources": sources}
+        conclusion = read_conclusion(data)
+        if conclusion is not None:
+            return conclusion
     return None
 
 
@@ -215,22 +204,3 @@ def _displays(notebook: Mapping[str, Any], mime: str) -> list[tuple[int, Any]]:
         for output in cell.get("outputs", [])
         if mime in output.get("data", {})
     ]
-
-
-def _finding(data: Any, index: int) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        data = {}
-    status = data.get("status")
-    known = isinstance(status, str) and status in set(Status)
-    return {
-        "id": str(data.get("id") or f"cell-{index}"),
-        "status": status if known else Status.UNKNOWN.value,
-        "title": str(data.get("title") or "A check whose result cannot be read"),
-        "detail": str(data.get("detail") or ""),
-        "cell": index,
-    }
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    items = value if isinstance(value, list) else []
-    return [{str(k): v for k, v in item.items()} for item in items if isinstance(item, dict)]

@@ -25,11 +25,11 @@ from runbook import parameters, report
 from runbook import settings as settings_module
 from runbook.errors import InputError, StorageError
 from runbook.kernels import Warm
-from runbook.outcome import Status
+from runbook.outcome import CellCounts, Conclusion, Outcome, RunStatus, Status
 from runbook.parameters import Folders
 from runbook.runner import record as records
 from runbook.runner.executor import Spec
-from runbook.runner.record import Record, RunStatus
+from runbook.runner.record import Record
 from runbook.runner.request import FACTS, REDACTED, Prepared, Request, prepare
 from runbook.runner.watch import Limits, kernel_environment, watching
 from runbook.settings import Settings
@@ -64,7 +64,7 @@ class RunResult:
     folder: Path
     status: RunStatus
     verdict: str
-    outcome: Mapping[str, Any]
+    outcome: Outcome
     was_killed: bool = False
     """Whether its kernel, or the process that drives it, was killed: worth one more try, unlike a failing cell."""
     unsaved: Mapping[str, bytes] = field(default_factory=dict)
@@ -131,8 +131,7 @@ def run(
         if not has_room:
             unsaved = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()} | unsaved
     was_killed = record.end in (records.End.KERNEL_DIED, records.End.EXECUTOR_DIED)
-    status = RunStatus(outcome["status"])
-    result = RunResult(run_id, run_folder, status, outcome["verdict"], outcome, was_killed, unsaved)
+    result = RunResult(run_id, run_folder, outcome.status, outcome.verdict, outcome, was_killed, unsaved)
     on_progress(Progress("finished", run_id, title=result.verdict, status=result.status, seconds=record.seconds))
     return result
 
@@ -145,7 +144,7 @@ def _write_all(
     settings: Settings,
     catalog: catalogs.Catalog,
     started_at: datetime,
-) -> tuple[dict[str, Any], dict[str, bytes]]:
+) -> tuple[Outcome, dict[str, bytes]]:
     """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds, what had no room."""
     hidden = _secrets(settings, prepared.notebook)
     record.reason = _redact(record.reason, hidden)
@@ -160,8 +159,9 @@ def _write_all(
             unsaved[path.name] = content
 
     write(output, json.dumps(notebook, ensure_ascii=False))
-    outcome: dict[str, Any] = _redact(_outcome(run_id, prepared, record, notebook, started_at), hidden)
-    write(folder / "outcome.json", json.dumps(outcome, ensure_ascii=False, indent=2) + "\n")
+    made = _outcome(run_id, prepared, record, notebook, started_at)
+    outcome = Outcome.model_validate(_redact(made.to_json(), hidden))
+    write(folder / "outcome.json", json.dumps(outcome.to_json(), ensure_ascii=False, indent=2) + "\n")
     write(folder / "report.html", _page(notebook, outcome, catalog, prepared, record))
     return outcome, unsaved
 
@@ -254,48 +254,47 @@ def _read_first(*sources: Path) -> dict[str, Any]:
 
 def _outcome(
     run_id: str, prepared: Prepared, record: Record, notebook: Mapping[str, Any], started_at: datetime
-) -> dict[str, Any]:
-    """What outcome.json holds: the fixed fields first, then ours."""
+) -> Outcome:
+    """What outcome.json holds: how the run ended, and what the notebook found and concluded."""
     findings = records.findings_in(notebook)
-    conclusion = records.outcome_in(notebook)
-    status = records.status_of(record, findings, conclusion)
-    said: Mapping[str, Any] = conclusion or {}
-    level = said.get("status") if status in (RunStatus.COMPLETE, RunStatus.DEGRADED) else None
-    return {
-        "run_id": run_id,
-        "alertname": prepared.request.alertname,
-        "procedure": prepared.entry.procedure,
-        "severity": prepared.severity,
-        "status": status.value,
-        "verdict": records.verdict_of(record, findings, conclusion, f"{prepared.entry.procedure}.ipynb"),
-        "started_at": _text(started_at),
-        "finished_at": _text(datetime.now(UTC)),
-        "as_of": _text(prepared.as_of),
-        "cells": _counts(record, notebook),
-        "sources": said.get("sources", []),
-        "findings": [{name: f[name] for name in ("id", "status", "title", "detail")} for f in findings],
-        "starts_at": _text(prepared.starts_at),
-        "labels": dict(prepared.labels),
-        "annotations": dict(prepared.request.annotations),
-        "level": level if level in set(Status) else Status.UNKNOWN.value,
-        "decision": str(said.get("decision") or ""),
-        "reasons": [str(reason) for reason in said.get("reasons") or []],
-        "actions": said.get("actions", []),
-        "checklist": said.get("checklist", []),
-        "notes": [*prepared.notes],
-        "seconds": round(record.seconds, 3),
-    }
+    concluded = records.conclusion_in(notebook)
+    status = records.status_of(record, findings, concluded)
+    said = concluded or Conclusion(verdict="")
+    return Outcome(
+        run_id=run_id,
+        alertname=prepared.request.alertname,
+        procedure=prepared.entry.procedure,
+        severity=prepared.severity,
+        status=status,
+        verdict=records.verdict_of(record, findings, concluded, f"{prepared.entry.procedure}.ipynb"),
+        started_at=_text(started_at),
+        finished_at=_text(datetime.now(UTC)),
+        as_of=_text(prepared.as_of),
+        cells=_counts(record, notebook),
+        sources=said.sources,
+        findings=findings,
+        starts_at=_text(prepared.starts_at),
+        labels=dict(prepared.labels),
+        annotations=dict(prepared.request.annotations),
+        level=said.status if status.ran_to_its_end else Status.UNKNOWN,
+        decision=said.decision,
+        reasons=said.reasons,
+        actions=said.actions,
+        checklist=said.checklist,
+        notes=tuple(prepared.notes),
+        seconds=round(record.seconds, 3),
+    )
 
 
-def _counts(record: Record, notebook: Mapping[str, Any]) -> dict[str, int]:
+def _counts(record: Record, notebook: Mapping[str, Any]) -> CellCounts:
     """Code cells by state. A run that ended before it had a plan ran none of the notebook's."""
-    counts = record.counts()
-    if not record.cells:
-        counts[records.CellState.NOT_RUN.value] = sum(
-            cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
-            for cell in notebook["cells"]
-        )
-    return counts
+    if record.cells:
+        return record.counts()
+    not_run = sum(
+        cell["cell_type"] == "code" and "injected-parameters" not in cell["metadata"].get("tags", [])
+        for cell in notebook["cells"]
+    )
+    return CellCounts(not_run=not_run)
 
 
 def _keep_parameters(manifest: Path, prepared: Prepared, hidden: tuple[str, ...]) -> None:
@@ -316,7 +315,7 @@ def _keep_parameters(manifest: Path, prepared: Prepared, hidden: tuple[str, ...]
 
 def _page(
     notebook: dict[str, Any],
-    outcome: Mapping[str, Any],
+    outcome: Outcome,
     catalog: catalogs.Catalog,
     prepared: Prepared,
     record: Record,

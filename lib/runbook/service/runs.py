@@ -94,7 +94,7 @@ class Runs:
             ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun, {})
             return None, ended
         state = result.status.value
-        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome)
+        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome.to_json())
 
     def _finish(
         self,
