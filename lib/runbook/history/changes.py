@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runbook.history.outcomes import Outcome
+from runbook.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +16,23 @@ class Change:
     after: str
 
 
-def changes(before: Outcome, after: Outcome) -> tuple[Change, ...]:
+def changes(before: Outcome, after: Outcome | None) -> tuple[Change, ...]:
     """The differences between two outcomes: the level, then findings by id, in the order of the later run.
 
-    A figure inside a title that moved is no change; a status that moved is.
+    A figure inside a title that moved is no change; a status that moved is. A run without an outcome has nothing of
+    the one before.
     """
     found: list[Change] = []
-    if before.level != after.level:
-        found.append(Change("The whole", before.level, after.level))
+    level = after.level.value if after else ""
+    if before.level != level:
+        found.append(Change("The whole", before.level.value, level))
     old = {finding.id: finding for finding in before.findings}
-    new = {finding.id: finding for finding in after.findings}
+    new = {finding.id: finding for finding in after.findings} if after else {}
     for key, finding in new.items():
         was = old.get(key)
         if was is None:
-            found.append(Change(finding.title, "", finding.status))
+            found.append(Change(finding.title, "", finding.status.value))
         elif was.status != finding.status:
-            found.append(Change(finding.title, was.status, finding.status))
-    found.extend(Change(was.title, was.status, "") for key, was in old.items() if key not in new)
+            found.append(Change(finding.title, was.status.value, finding.status.value))
+    found.extend(Change(was.title, was.status.value, "") for key, was in old.items() if key not in new)
     return tuple(found)

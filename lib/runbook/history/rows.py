@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
 from runbook.alert import Alert
-from runbook.history.outcomes import Outcome, Step
+from runbook.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,21 @@ class ReportedRun(Run):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A moment of a run that is under way: cell_started, cell_finished, finding, reporting, …
+
+    `cell` is the cell's place among the `cells` code cells, from 1; `status` a finding's, a cell's or the run's.
+    """
+
+    kind: str
+    cell: int
+    cells: int
+    title: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WatchedRun(ReportedRun):
     """A run with its outcome and the steps it has taken, for the page that shows it under way."""
 
@@ -192,10 +209,13 @@ class Delivery:
 
 
 def _outcome(stored: Outcome | Mapping[str, Any] | None) -> Outcome | None:
-    """The outcome in a row's JSON."""
+    """The outcome in a row's JSON; None for one that cannot be read, as another version may have written it."""
     if stored is None or isinstance(stored, Outcome):
         return stored
-    return Outcome.of(stored)
+    try:
+        return Outcome.model_validate(stored)
+    except ValidationError:
+        return None
 
 
 def _steps(stored: tuple[Step | Mapping[str, Any], ...]) -> tuple[Step, ...]:

@@ -15,9 +15,9 @@ from runbook.alert import Alert
 from runbook.history import alerts, waiting
 from runbook.history.database import Connection, columns, execute, exists, only, row, select_one, storable, values
 from runbook.history.events import count, note
-from runbook.history.outcomes import Outcome, Step
-from runbook.history.rows import Run
+from runbook.history.rows import Run, Step
 from runbook.history.waiting import Queued
+from runbook.outcome import Outcome, Status
 
 TERMINAL = ("complete", "degraded", "failed", "timed_out", "cancelled", "abandoned", "not_run")
 REPORTED = ("complete", "degraded", "failed", "timed_out")
@@ -44,12 +44,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended, as the history keeps it. `outcome` is what outcome.json holds; {} when there is none."""
+    """How a run ended, as the history keeps it. `outcome` is what outcome.json holds; None when there is none."""
 
     state: str
     verdict: str
-    seconds: float
-    outcome: Mapping[str, Any]
+    seconds: float = 0.0
+    outcome: Outcome | None = None
     stored: str = ""
 
 
@@ -67,7 +67,7 @@ def begin(connection: Connection, run: int, worker: str, job: int | None) -> Ord
     # All that fire; those it was queued for, when none fires any more.
     covered = [item.as_alert() for item in found if item.fires] or [item.as_alert() for item in found]
     if not covered:
-        _end(connection, begun, Ended("cancelled", "Cancelled before it began: its alerts are gone.", 0.0, {}))
+        _end(connection, begun, Ended("cancelled", "Cancelled before it began: its alerts are gone."))
         return None
     waiting.cover(connection, run, [(alert.fingerprint, alert.starts_at) for alert in covered])
     note(connection, begun.incident_id, "started", f"attempt {begun.attempt}", run)
@@ -102,8 +102,9 @@ def finish(connection: Connection, run: int, ended: Ended) -> bool:
         INSERT INTO runbook.findings (run, position, finding_id, status, title, detail)
         VALUES (%s, %s, %s, %s, %s, %s)
         """
-    for position, finding in enumerate(Outcome.of(ended.outcome).findings[:_FINDINGS_MAX]):
-        texts = (finding.id, finding.status, finding.title, finding.detail)
+    findings = ended.outcome.findings if ended.outcome else ()
+    for position, finding in enumerate(findings[:_FINDINGS_MAX]):
+        texts = (finding.id, finding.status.value, finding.title, finding.detail)
         connection.execute(statement, [run, position, *(_text(text) for text in texts)])
     return True
 
@@ -124,12 +125,12 @@ def _still_first(connection: Connection, run: Run, ended: Ended) -> bool:
     rest = "WHERE r.retry_of = %(run)s AND r.state = 'queued' FOR UPDATE"
     waits = select_one(connection, Run, rest, run=run.id)
     if waits:
-        _end(connection, waits, Ended("cancelled", "Not needed: the run it was made for has ended after all.", 0.0, {}))
+        _end(connection, waits, Ended("cancelled", "Not needed: the run it was made for has ended after all."))
     return True
 
 
 def _end(connection: Connection, run: Run, ended: Ended) -> None:
-    level = Outcome.of(ended.outcome).level
+    level = ended.outcome.level if ended.outcome else Status.UNKNOWN
     statement = """
         UPDATE runbook.runs SET state = %(state)s, finished_at = clock_timestamp(), verdict = %(verdict)s,
             seconds = %(seconds)s, outcome = %(outcome)s, level = %(level)s, stored = %(stored)s
@@ -142,8 +143,8 @@ def _end(connection: Connection, run: Run, ended: Ended) -> None:
         state=ended.state,
         verdict=_text(ended.verdict),
         seconds=ended.seconds,
-        outcome=Jsonb(_clean(ended.outcome)) if ended.outcome else None,
-        level=level if level in ("ok", "warning", "critical") else "unknown",
+        outcome=Jsonb(_clean(ended.outcome.to_json())) if ended.outcome else None,
+        level=level.value if level.is_known else Status.UNKNOWN.value,
         stored=ended.stored,
     )
     kind = "reported" if ended.state in REPORTED else ended.state
@@ -163,7 +164,7 @@ def abandon(connection: Connection, run: int, why: str, counts: bool = True) -> 
     found = select_one(connection, Run, "WHERE r.id = %(run)s AND r.state = 'running' FOR UPDATE", run=run)
     if found is None:
         return None
-    _end(connection, found, Ended("abandoned", why, 0.0, {}))
+    _end(connection, found, Ended("abandoned", why))
     return again(connection, found, counts)
 
 

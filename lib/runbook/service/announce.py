@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from runbook.history import Connection, deliveries, listing
 from runbook.history.changes import changes
-from runbook.history.outcomes import Outcome
 from runbook.history.rows import ReportedRun
 from runbook.service.context import Context
 
@@ -31,7 +30,7 @@ def _has_changed(connection: Connection, run: ReportedRun) -> bool:
     before = listing.previous(connection, run)
     if before is None or before.outcome is None or before.state != run.state:
         return True
-    return bool(changes(before.outcome, run.outcome or Outcome()))
+    return bool(changes(before.outcome, run.outcome))
 
 
 def resolved(connection: Connection, context: Context, incident: int) -> None:

@@ -14,10 +14,10 @@ from runbook.history.changes import changes
 from runbook.history.closing import lasted
 from runbook.history.database import Connection, rows
 from runbook.history.events import note
-from runbook.history.outcomes import Outcome
 from runbook.history.rows import Delivery, Incident, ReportedRun, StoredAlert
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
 from runbook.notify.message import one_line
+from runbook.outcome import Outcome
 from runbook.service.context import Context
 
 _log = logging.getLogger(__name__)
@@ -86,8 +86,8 @@ def compose(connection: Connection, context: Context, delivery: Delivery) -> Mes
     is_critical = incident.severity == "critical"
     if kind == "report" and is_critical and run and run.severity != "critical":
         kind = "update"  # of a lesser alert beside the critical one, whose own report calls people
-    outcome = (run.outcome if run else None) or Outcome()
-    found = [(finding.status, finding.title) for finding in outcome.findings]
+    outcome = run.outcome if run else None
+    found = [(finding.status.value, finding.title) for finding in outcome.findings] if outcome else []
     found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
     # The alert to work on by hand, where there is no report of it.
     silent = None
@@ -140,7 +140,7 @@ def _words(
             return headline, (f"{level.who} ({level.contact}) {level.does}.", began)
     before = listing.previous(connection, run) if kind == "update" and run else None
     if run and before and before.outcome:
-        changed = changes(before.outcome, run.outcome or Outcome())[:5]
+        changed = changes(before.outcome, run.outcome)[:5]
         return verdict, (began, *(f"{c.what}: {c.before or 'new'} → {c.after or 'gone'}" for c in changed))
     return verdict, (began, *_alerts(connection, incident.id))
 
@@ -181,9 +181,9 @@ def _by_hand(context: Context, alert: StoredAlert) -> tuple[str, ...]:
     return (shlex.join(words), *written_commands(context, alert.procedure))
 
 
-def _commands(outcome: Outcome, kind: str) -> tuple[str, ...]:
+def _commands(outcome: Outcome | None, kind: str) -> tuple[str, ...]:
     """What to type next: the report's actions."""
-    if kind in ("resolved", "escalation", "dead_man"):
+    if outcome is None or kind in ("resolved", "escalation", "dead_man"):
         return ()
     return tuple(action.command for action in outcome.actions[:3])
 

@@ -14,8 +14,7 @@ from runbook.history import copies, listing
 from runbook.history.changes import Change, changes
 from runbook.history.closing import lasted
 from runbook.history.listing import PAGE, Filter
-from runbook.history.outcomes import Step
-from runbook.history.rows import ListedIncident, ReportedRun, Run, WatchedRun
+from runbook.history.rows import ListedIncident, ReportedRun, Run, Step, WatchedRun
 from runbook.service import timeline
 from runbook.service.context import Context
 

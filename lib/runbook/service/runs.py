@@ -15,7 +15,7 @@ from runbook.errors import InputError, RunbookError, StorageError
 from runbook.history import Connection, archive, copies
 from runbook.history import runs as history
 from runbook.history.artifacts import NAMES
-from runbook.history.outcomes import Step
+from runbook.history.rows import Step
 from runbook.kernels import Warm
 from runbook.runner import Progress, Request, RunResult, RunStatus
 from runbook.service import announce
@@ -91,10 +91,10 @@ class Runs:
         except (InputError, RunbookError, OSError) as error:
             said = str(error) if isinstance(error, RunbookError) else f"{error.strerror or type(error).__name__}"
             _log.error("run %s broke: %s", order.run, said)
-            ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun, {})
+            ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun)
             return None, ended
         state = result.status.value
-        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome.to_json())
+        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome)
 
     def _finish(
         self,

@@ -17,7 +17,7 @@ from runbook.errors import StorageError
 from runbook.history import artifacts, deliveries, listing, runs
 from runbook.history.changes import changes
 from runbook.history.intake import Receipt
-from runbook.history.outcomes import Finding, Outcome
+from runbook.outcome import FindingRecord, Outcome, Status
 from runbook.service import intake, tasks
 from runbook.service.context import Context
 from runbook.settings import Settings
@@ -238,7 +238,7 @@ def test_a_worker_thought_dead_that_comes_back_with_its_report_is_believed(made:
     with made.database.transaction() as connection:
         assert runs.begin(connection, 1, "slow", None)
         assert runs.abandon(connection, 1, "thought dead")
-        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["complete", "cancelled"]
     assert kit.do_all(made) == 0
 
@@ -250,8 +250,8 @@ def test_a_run_given_up_at_its_last_attempt_may_still_come_back(made: Context) -
             assert runs.begin(connection, number, "slow", None)
             assert bool(runs.abandon(connection, number, "thought dead")) == (number == 1)
     with made.database.transaction() as connection:
-        assert not runs.finish(connection, 1, runs.Ended("complete", "the first, too late", 1.0, {}))
-        assert runs.finish(connection, 2, runs.Ended("complete", "late", 1.0, {}))
+        assert not runs.finish(connection, 1, runs.Ended("complete", "the first, too late", 1.0))
+        assert runs.finish(connection, 2, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["abandoned", "complete"]
 
 
@@ -261,7 +261,7 @@ def test_a_worker_that_comes_back_after_another_began_changes_nothing(made: Cont
         assert runs.begin(connection, 1, "slow", None)
         assert runs.abandon(connection, 1, "thought dead")
         assert runs.begin(connection, 2, "other", None)
-        assert not runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert not runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["abandoned", "running"]
 
 
@@ -272,7 +272,7 @@ def test_what_waits_for_its_own_reason_is_not_taken_back_by_a_late_report(made: 
     take(made, message(alert(), alert(fingerprint="f2")))
     with made.database.transaction() as connection:
         assert runs.abandon(connection, 1, "thought dead")
-        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["complete", "queued"]
 
 
@@ -348,10 +348,17 @@ def test_artifacts_read_only_their_own_folders(made: Context, run_id: str) -> No
     assert made.artifacts.read("run", "../../secret") is None
 
 
-def test_changes_are_statuses_not_figures() -> None:
-    def outcome(level: str, **found: tuple[str, str]) -> Outcome:
-        return Outcome(level, tuple(Finding(name, status, title, "") for name, (status, title) in found.items()))
+def outcome(level: str, **found: tuple[str, str]) -> Outcome:
+    """An outcome with these findings: (status, title) by id."""
+    return kit.outcome(
+        level=Status(level),
+        findings=tuple(
+            FindingRecord(id=name, status=Status(status), title=title) for name, (status, title) in found.items()
+        ),
+    )
 
+
+def test_changes_are_statuses_not_figures() -> None:
     before = outcome("warning", a=("ok", "2 pods"), b=("warning", "slow"), c=("ok", "gone soon"))
     after = outcome("critical", a=("ok", "3 pods"), b=("critical", "slower"), d=("unknown", "new"))
     assert [(c.before, c.after) for c in changes(before, after)] == [
@@ -361,6 +368,22 @@ def test_changes_are_statuses_not_figures() -> None:
         ("ok", ""),
     ]
     assert changes(before, before) == ()
+    assert [(c.before, c.after) for c in changes(before, None)] == [
+        ("warning", ""),
+        ("ok", ""),
+        ("warning", ""),
+        ("ok", ""),
+    ]
+
+
+def test_an_outcome_that_cannot_be_read_is_none_and_not_the_end_of_a_page(made: Context) -> None:
+    take(made, message(alert()))
+    kit.do_all(made)
+    query(made, "UPDATE runbook.runs SET outcome = '{\"findings\": 7}' RETURNING id")
+    with made.database.transaction() as connection:
+        found = listing.headline(connection, 1)
+    assert found
+    assert found.outcome is None
 
 
 def test_a_message_is_made_once_and_given_up_in_the_end(made: Context) -> None:

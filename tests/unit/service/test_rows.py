@@ -17,7 +17,6 @@ from service_kit import query
 from runbook.catalog import Level
 from runbook.history.changes import Change
 from runbook.history.listing import Filter, IncidentDetails
-from runbook.history.outcomes import Action, Finding, Outcome, Step
 from runbook.history.rows import (
     CoveredIncident,
     Delivery,
@@ -26,9 +25,11 @@ from runbook.history.rows import (
     ListedIncident,
     ReportedRun,
     Run,
+    Step,
     StoredAlert,
     WatchedRun,
 )
+from runbook.outcome import Action, FindingRecord, Outcome
 from runbook.service import pages
 from runbook.service.context import Context
 from runbook.service.timeline import Axis, Bar, Tick
@@ -46,7 +47,7 @@ SHOWN: dict[str, tuple[type, ...]] = {
     "details": (IncidentDetails,),
     "event": (Event,),
     "filter": (Filter,),
-    "finding": (Finding, Step),
+    "finding": (FindingRecord, Step),
     "incident": (ListedIncident,),
     "latest": (ReportedRun,),
     "level": (Level,),
