@@ -101,6 +101,7 @@ def reports(
 
 def _prune(context: Context, keep_days: float | None, keep_runs: int | None) -> None:
     from runbook.service.tasks import prune
+    from runbook.words import counted
 
     settings = context.settings
     days = settings.runbook_keep_days if keep_days is None else keep_days
@@ -108,17 +109,19 @@ def _prune(context: Context, keep_days: float | None, keep_runs: int | None) -> 
     incidents = reports = 0
     while (gone := prune(context, days, most_runs)).incidents:  # it takes some hundred at a time
         incidents, reports = incidents + len(gone.incidents), reports + len(gone.run_ids)
-    typer.echo(f"Removed {incidents} incidents and {reports} reports.")
+    typer.echo(f"Removed {counted(incidents, 'incident')} and {counted(reports, 'report')}.")
 
 
 def _list(context: Context, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
     from runbook.history import listing
-    from runbook.history.runs import TERMINAL
+    from runbook.history.runs import LEVELS, TERMINAL
+    from runbook.words import SEVERITIES
 
-    if severity and severity not in ("critical", "warning", "info"):
+    if severity and severity not in SEVERITIES:
         raise InputError("--severity is critical, warning or info.")
-    if status and status not in (*TERMINAL, "running", "ok", "warning", "critical", "unknown"):
-        raise InputError(f"--status is one of {', '.join(TERMINAL)}, running, ok, warning, critical, unknown.")
+    statuses = (*TERMINAL, "running", *LEVELS)
+    if status and status not in statuses:
+        raise InputError(f"--status is one of {', '.join(statuses)}.")
     with context.database.transaction() as connection:
         found = listing.reports(connection, listing.Filter(text, severity, status, page))
     for run in found[: listing.PAGE]:
@@ -147,8 +150,10 @@ def _json(run: Run) -> str:
 
 def _line(run: Run) -> str:
     """The run as one line for a terminal."""
-    moment = f"{run.queued_at:%Y-%m-%d %H:%M:%S}Z"
-    return f"{moment}  {run.state:9} {run.level:8} {run.run_id}  {_printable(run.verdict)}"
+    from runbook.words import moment, one_line
+
+    queued, verdict = moment(run.queued_at), one_line(run.verdict, 200)
+    return f"{queued}  {run.state:9} {run.level:8} {run.run_id}  {verdict}"
 
 
 def _open(context: Context, run_id: str) -> None:
@@ -164,8 +169,3 @@ def _open(context: Context, run_id: str) -> None:
         path.write_bytes(content)
     webbrowser.open(path.as_uri())
     typer.echo(str(path))
-
-
-def _printable(text: str) -> str:
-    """`text` on one line, without what would steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)[:200]

@@ -22,12 +22,13 @@ from runbook.errors import StorageError
 from runbook.history import Connection, Migration
 from runbook.history.database import only, rows
 from runbook.history.waiting import Queued
+from runbook.words import SEVERITIES
 
 RUNS = "runs"
 WATCH = "watch"
 MESSAGES = "messages"
 MAIL = "mail"
-_PRIORITY = {"critical": 100, "warning": 50, "info": 10}
+_PRIORITIES = dict(zip(SEVERITIES, (100, 50, 10), strict=True))
 _log = logging.getLogger(__name__)
 
 Task = Callable[..., None]
@@ -57,7 +58,7 @@ class Queue:
             "run",
             RUNS,
             {"run": run},
-            priority=_PRIORITY.get(severity, 0),
+            priority=_PRIORITIES.get(severity, 0),
             lock=f"run:{incident}:{procedure}",
             delay_seconds=delay_seconds,
         )

@@ -11,18 +11,15 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from runbook.alert import Alert
-from runbook.history.database import Connection, execute, rows, select, select_one
+from runbook.history.database import Connection, execute, ranked, rows, select, select_one
 from runbook.history.rows import StoredAlert
+from runbook.words import SEVERITIES, severity_rank
 
-SEVERITIES = ("critical", "warning", "info")
 # A firing message this soon after its alert was resolved is an old one that came late.
 LATE = timedelta(minutes=5)
 _FINGERPRINT_MAX = 64
 # Of alerts `a`: what fires first, then the worst, then the oldest.
-WORST_FIRST = (
-    "a.resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], a.severity),"
-    " a.starts_at, a.fingerprint"
-)
+WORST_FIRST = f"a.resolved_at IS NOT NULL, {ranked('a.severity', SEVERITIES)}, a.starts_at, a.fingerprint"
 
 Key = tuple[str, datetime]
 """The identity of an alert: its fingerprint, as an index holds it, and its start."""
@@ -62,17 +59,17 @@ class Seen:
 
 def most_severe(items: Iterable[Known]) -> str:
     """The most severe of critical, warning and info among alerts; info when there are none."""
-    return min((item.severity for item in items), key=SEVERITIES.index, default="info")
+    return min((item.severity for item in items), key=severity_rank, default="info")
 
 
 def is_worse(severity: str, than: str) -> bool:
     """Whether `severity` is more severe than another."""
-    return SEVERITIES.index(severity) < SEVERITIES.index(than)
+    return severity_rank(severity) < severity_rank(than)
 
 
 def lead(items: Iterable[Known]) -> Known:
     """The alert that stands for these: the most severe, then the oldest."""
-    return min(items, key=lambda item: (SEVERITIES.index(item.severity), item.alert.starts_at, item.key))
+    return min(items, key=lambda item: (severity_rank(item.severity), item.alert.starts_at, item.key))
 
 
 def seen(connection: Connection, items: Sequence[Known]) -> dict[Key, Seen]:

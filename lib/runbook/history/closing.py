@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from runbook.history.database import Connection, exists, value, values
 from runbook.history.events import note
+from runbook.words import duration
 
 # Of a storm i: none of the alerts that it covers fires in an incident that is open.
 _IS_SILENT = """NOT EXISTS (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
@@ -97,13 +98,5 @@ def close_silent_storms(connection: Connection) -> list[int]:
 
 
 def lasted(span: timedelta) -> str:
-    """A duration for a person: `40 s`, `12 min`, `3 h 5 min`, `2 d 4 h`."""
-    seconds = max(0, int(span.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 24:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"
+    """How long something lasted, in words; never less than nothing: an alert may begin later than our clock says."""
+    return duration(max(0.0, span.total_seconds()))

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -271,6 +271,12 @@ def columns(kind: type[StoredRow]) -> str:
     """The fields of a `kind` as columns of its table, to select or return."""
     alias = kind.TABLE.split()[1]
     return ", ".join(f"{alias}.{column.name}" for column in fields(kind))
+
+
+def ranked(column: str, order: Sequence[str]) -> str:
+    """The place of a column's value in `order`, from 1, as SQL to sort by."""
+    names = ", ".join(f"'{name}'" for name in order)
+    return f"array_position(ARRAY[{names}], {column})"
 
 
 def values(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> list[Value]:

@@ -20,6 +20,7 @@ from runbook.history.alerts import Classify, Key, Known, Seen
 from runbook.history.database import Connection, only, row
 from runbook.history.events import note
 from runbook.history.waiting import Queued
+from runbook.words import names
 
 _NAMES_LISTED = 5
 _NOT_LISTED_MAX = 2_000_000_000  # an integer column
@@ -268,6 +269,4 @@ def _with_closed(receipt: Receipt, closed: tuple[int, ...]) -> Receipt:
 def _names(items: Sequence[Known]) -> str:
     """What an event says of new alerts: a few names with their counts."""
     counts = Counter(item.alert.name or _UNNAMED for item in items)
-    listed = [f"{name} × {count}" if count > 1 else name for name, count in list(counts.items())[:_NAMES_LISTED]]
-    more = len(counts) - len(listed)
-    return ", ".join(listed) + (f" and {more} more names" if more > 0 else "")
+    return names([f"{name} × {count}" if count > 1 else name for name, count in counts.items()], _NAMES_LISTED)

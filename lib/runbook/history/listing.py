@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from runbook.history import alerts, deliveries, events
-from runbook.history.database import Connection, columns, only, row, rows, select, select_one
+from runbook.history.database import Connection, columns, only, ranked, row, rows, select, select_one
 from runbook.history.rows import (
     CoveredIncident,
     Delivery,
@@ -19,6 +19,7 @@ from runbook.history.rows import (
     StoredAlert,
     WatchedRun,
 )
+from runbook.words import STATUSES
 
 PAGE = 50
 _ALERTS_MAX, _RUNS_MAX, _EVENTS_MAX, _DELIVERIES_MAX, _COVERED_MAX = 500, 200, 300, 100, 500
@@ -116,16 +117,16 @@ class Figures:
 
 _ORDER = "i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC"
 # Of each procedure the newest report; of these the worst of what still fires. {only} narrows the runs.
-_HEADLINE = """
+_HEADLINE = f"""
     SELECT l.* FROM (
         SELECT DISTINCT ON (r.procedure) r.*, r.state IN ('complete', 'degraded', 'failed', 'timed_out') AS is_reported
-        FROM runbook.runs r WHERE r.incident_id = i.id {only}
+        FROM runbook.runs r WHERE r.incident_id = i.id {{only}}
         ORDER BY r.procedure, is_reported DESC, r.id DESC) l
     ORDER BY l.is_reported DESC,
              EXISTS (SELECT 1 FROM runbook.alerts a WHERE (a.incident_id = i.id OR a.storm_id = i.id)
                      AND a.procedure = l.procedure AND a.resolved_at IS NULL) DESC,
-             array_position(ARRAY['critical', 'warning', 'unknown', 'ok'], l.level), l.id DESC LIMIT 1
-"""
+             {ranked("l.level", STATUSES)}, l.id DESC LIMIT 1
+"""  # noqa: S608 - constants
 # Chosen first ({chosen}), then looked at: what is shown of an incident costs more than to find it.
 _INCIDENTS = f"""
     SELECT {columns(Incident)},

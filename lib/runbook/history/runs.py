@@ -18,8 +18,11 @@ from runbook.history.events import count, note
 from runbook.history.rows import Run, Step
 from runbook.history.waiting import Queued
 from runbook.outcome import Outcome, Status
+from runbook.words import STATUSES, counted
 
 TERMINAL = ("complete", "degraded", "failed", "timed_out", "cancelled", "abandoned", "not_run")
+# What a run's verdict says of the platform, the worst first.
+LEVELS = tuple(status for status in STATUSES if status != Status.SKIPPED)
 REPORTED = ("complete", "degraded", "failed", "timed_out")
 # A run that was lost with its worker, or whose kernel was killed, is tried once more and never again.
 ATTEMPTS = 2
@@ -172,7 +175,7 @@ def again(connection: Connection, run: Run, counts: bool = True) -> Queued | Non
     """Queue the run once more, with what it covered -> the new one; None when that was its last attempt."""
     attempt = run.attempt + (1 if counts else 0)
     if attempt > ATTEMPTS:
-        note(connection, run.incident_id, "given_up", f"after {run.attempt} attempts", run.id)
+        note(connection, run.incident_id, "given_up", f"after {counted(run.attempt, 'attempt')}", run.id)
         return None
     statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, attempt, note, retry_of)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from runbook.history.alerts import Known, is_worse
 from runbook.history.database import Connection, execute, only, row, value
 from runbook.history.events import count, note
+from runbook.words import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
     made = only(
         connection, int, statement, key=key, title=f"Many alerts: {procedure}", procedure=procedure, severity=severity
     )
-    text = f"over {limits.runs} incidents of {procedure} in {limits.minutes:g} minutes: the next ones share one run"
+    text = (
+        f"over {limits.runs} incidents of {procedure} in {duration(limits.minutes * 60)}: the next ones share one run"
+    )
     note(connection, made, "storm", text)
     return Parent(made, 0.0, severity == "critical")
 

@@ -14,13 +14,14 @@ from runbook import embedded, history, parameters, queue
 from runbook import settings as settings_module
 from runbook.alert import Alert
 from runbook.catalog import Catalog
-from runbook.history.alerts import SEVERITIES, Known
+from runbook.history.alerts import Known
 from runbook.history.artifacts import Artifacts, open_artifacts
 from runbook.history.database import DatabaseAwayError
 from runbook.history.storms import Limits
 from runbook.parameters import Folders
 from runbook.queue import Queue
 from runbook.settings import Settings
+from runbook.words import SEVERITIES
 
 _POOL = 12
 _log = logging.getLogger(__name__)

@@ -16,12 +16,11 @@ from runbook.history.database import Connection, rows
 from runbook.history.events import note
 from runbook.history.rows import Delivery, Incident, ReportedRun, StoredAlert
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
-from runbook.notify.message import one_line
 from runbook.outcome import Outcome
 from runbook.service.context import Context
+from runbook.words import duration, moment, one_line, status_rank
 
 _log = logging.getLogger(__name__)
-_ORDER = ("critical", "warning", "unknown", "skipped", "ok")
 _UNNAMED = "unnamed alert"
 _REPORT_MAX = 8 * 1024 * 1024
 _FENCED = re.compile(r"```(?:bash|sh|shell|console)\n(.*?)```", re.DOTALL)
@@ -88,7 +87,7 @@ def compose(connection: Connection, context: Context, delivery: Delivery) -> Mes
         kind = "update"  # of a lesser alert beside the critical one, whose own report calls people
     outcome = run.outcome if run else None
     found = [(finding.status.value, finding.title) for finding in outcome.findings] if outcome else []
-    found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
+    found.sort(key=lambda finding: status_rank(finding[0]))
     # The alert to work on by hand, where there is no report of it.
     silent = None
     if kind == "dead_man":
@@ -124,19 +123,20 @@ def _words(
 ) -> tuple[str, tuple[str, ...]]:
     """The headline and the lines below it."""
     verdict = run.verdict if run else "There is no report yet."
-    began = f"Began {incident.starts_at:%Y-%m-%d %H:%M:%S} UTC."
+    began = f"Began {moment(incident.starts_at)}."
     if kind == "resolved":
         ended = incident.closed_at or incident.last_seen_at
         return f"Resolved after {lasted(ended - incident.starts_at)}.", (f"Last verdict: {verdict}",)
     if kind == "dead_man":
-        seconds = context.settings.runbook_dead_man_seconds
+        waited = duration(context.settings.runbook_dead_man_seconds)
         procedure = delivery.text or incident.procedure
-        headline = f"No report after {seconds:g} s. Work by hand with the procedure {procedure}."
+        headline = f"No report after {waited}. Work by hand with the procedure {procedure}."
         return headline, (began, "Check that a worker runs: runbook worker.")
     if kind == "escalation":
         level = next((x for x in context.catalog.escalation if str(x.level) == delivery.text), None)
         if level:
-            headline = f"Level {level.level}, not resolved after {level.after_minutes} minutes: {verdict}"
+            waited = duration(level.after_minutes * 60)
+            headline = f"Level {level.level}, not resolved after {waited}: {verdict}"
             return headline, (f"{level.who} ({level.contact}) {level.does}.", began)
     before = listing.previous(connection, run) if kind == "update" and run else None
     if run and before and before.outcome:

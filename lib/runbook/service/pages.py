@@ -9,16 +9,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 
+from runbook import words
 from runbook.errors import StorageError
 from runbook.history import copies, listing
 from runbook.history.changes import Change, changes
 from runbook.history.closing import lasted
 from runbook.history.listing import PAGE, Filter
 from runbook.history.rows import ListedIncident, ReportedRun, Run, Step, WatchedRun
+from runbook.history.runs import LEVELS
 from runbook.service import timeline
 from runbook.service.context import Context
+from runbook.words import SEVERITIES
 
-_SEVERITIES = ("critical", "warning", "info")
 INCIDENT_STATUSES = (
     "open",
     "closed",
@@ -30,12 +32,12 @@ INCIDENT_STATUSES = (
     "cancelled",
     "not_run",
 )
-LEVELS = ("ok", "warning", "critical", "unknown")
 _TEXT_MAX = 200
 # How often an open page asks for itself: while something runs, and while nothing does.
 BUSY_SECONDS, IDLE_SECONDS = 2, 5
 _OPENERS, _CLOSER = "\u2066\u2067\u2068", "\u2069"
 _PAGE_MAX = 1_000
+_MINUTE = 60
 WORDS = {
     "queued": "waiting",
     "running": "running",
@@ -78,7 +80,7 @@ def wanted(request: Request) -> Filter:
     severity, status = query.get("severity", ""), query.get("status", "")
     return Filter(
         text=query.get("q", "").replace("\x00", "")[:_TEXT_MAX],
-        severity=severity if severity in _SEVERITIES else "",
+        severity=severity if severity in SEVERITIES else "",
         status=status if status in (*INCIDENT_STATUSES, *LEVELS) else "",
         page=min(int(page), _PAGE_MAX) if page.isascii() and page.isdecimal() and len(page) < 5 and int(page) else 1,
     )
@@ -101,7 +103,7 @@ def index(context: Context, filters: Filter, kind: str) -> dict[str, Any]:
         "has_more": len(found) > PAGE,
         "active": active,
         "workers": figures.workers,
-        "severities": _SEVERITIES,
+        "severities": SEVERITIES,
         "statuses": INCIDENT_STATUSES if kind == "incidents" else INCIDENT_STATUSES[2:],
         "levels": LEVELS,
         "live_seconds": BUSY_SECONDS if active["queued"] or active["running"] else IDLE_SECONDS,
@@ -200,31 +202,29 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "clock": _clock,
-        "short": _short,
+        "moment": words.moment,
+        "clock": words.clock_seconds,
+        "duration": words.duration,
         "lasted": lasted,
         "ago": _ago,
         "iso": _iso,
         "given": _given,
     }
-    environment.globals |= {"words": WORDS, "event_words": EVENTS, "tones": TONES}
+    environment.globals |= {"words": WORDS, "event_words": EVENTS, "tones": TONES, "counted": words.counted}
     return environment
 
 
-def _clock(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if moment else ""
+def _iso(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _iso(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else ""
+def _ago(moment: datetime) -> str:
+    """An age in words, from a minute on without seconds.
 
-
-def _short(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%H:%M:%S}Z" if moment else ""
-
-
-def _ago(moment: datetime | None) -> str:
-    return f"{lasted(datetime.now(UTC) - moment)} ago" if moment else ""
+    An open page asks for itself every few seconds, and is sent again only where its text has changed.
+    """
+    seconds = max(1, int((datetime.now(UTC) - moment).total_seconds()))
+    return words.ago(seconds if seconds < _MINUTE else seconds - seconds % _MINUTE)
 
 
 def _given(text: object, most: int = 0) -> str:

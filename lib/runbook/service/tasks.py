@@ -19,6 +19,7 @@ from runbook.service import announce, messages
 from runbook.service.context import Context
 from runbook.service.intake import put, watch_over
 from runbook.service.runs import Runs, store_again
+from runbook.words import duration
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS = 3_600
@@ -153,9 +154,9 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
         until=until,
         reported=list(runs.REPORTED),
     )
-    seconds = context.settings.runbook_dead_man_seconds
+    waited = duration(context.settings.runbook_dead_man_seconds)
     for procedure in silent:
-        event = note(connection, incident, "dead_man", f"{procedure}: no report after {seconds:g} s")
+        event = note(connection, incident, "dead_man", f"{procedure}: no report after {waited}")
         announce.dead_man(connection, context, incident, procedure, event)
     return bool(silent)
 
@@ -192,7 +193,7 @@ def sweep(connection: Connection, context: Context, seconds: float) -> int:
     lost = runs.lost(connection, seconds)
     for run in lost:
         _log.warning("run %s was lost with its worker", run)
-        retry = runs.abandon(connection, run, f"Its worker gave no sign of life for {seconds:g} s.")
+        retry = runs.abandon(connection, run, f"Its worker gave no sign of life for {duration(seconds)}.")
         if retry:
             put(connection, context, retry)
         else:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from runbook.history.listing import IncidentDetails
 from runbook.history.rows import Incident, Run
+from runbook.words import clock_seconds, counted, moment
 
 _BEFORE = timedelta(hours=1)
 _ROW = 24
@@ -63,8 +64,8 @@ def axis(details: IncidentDetails, now: datetime) -> Axis:
     end = max([end, start + timedelta(seconds=10), *(run.finished_at for run in runs if run.finished_at)])
     span = (end - start).total_seconds()
 
-    def place(moment: datetime) -> float:
-        share: float = min(1.0, max(0.0, (moment - start).total_seconds() / span))
+    def place(instant: datetime) -> float:
+        share: float = min(1.0, max(0.0, (instant - start).total_seconds() / span))
         return round(100 * share, 2)
 
     def bar(row: int, first: datetime, last: datetime, tone: str, title: str) -> Bar:
@@ -73,11 +74,11 @@ def axis(details: IncidentDetails, now: datetime) -> Axis:
 
     names = ["Alerts", *(f"Run {run.id}" for run in runs)]
     rows = tuple((_TOP + _ROW * index + _ROW / 2, name) for index, name in enumerate(names))
-    title = f"{incident.title} from {began:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S} UTC"
+    title = f"{incident.title} from {moment(began)} to {clock_seconds(end)}"
     bars = [bar(0, start, end, incident.severity, title)]
     for index, run in enumerate(runs, 1):
         began_run, finish = run.started_at or run.queued_at, run.finished_at or end
-        title = f"Run {run.id}: {run.state}, {began_run:%H:%M:%S} to {finish:%H:%M:%S} UTC"
+        title = f"Run {run.id}: {run.state}, {clock_seconds(began_run)} to {clock_seconds(finish)}"
         bars.append(bar(index, began_run, finish, run.level, title))
     height = _TOP + _ROW * len(names) + 8
     moments = tuple(
@@ -116,6 +117,6 @@ def _ticks(start: datetime, end: datetime, span: float, place: Callable[[datetim
 
 def _summary(incident: Incident, runs: int, start: datetime, end: datetime, began: datetime) -> str:
     state = "closed" if incident.closed_at else "open"
-    count = "1 run" if runs == 1 else f"{runs} runs"
-    earlier = f" The alert began earlier, {began:%Y-%m-%d %H:%M:%S} UTC." if began < start else ""
-    return f"{count} between {start:%Y-%m-%d %H:%M:%S} and {end:%H:%M:%S} UTC; the incident is {state}.{earlier}"
+    earlier = f" The alert began earlier, {moment(began)}." if began < start else ""
+    span = f"{counted(runs, 'run')} between {moment(start)} and {clock_seconds(end)}"
+    return f"{span}; the incident is {state}.{earlier}"
