@@ -12,9 +12,9 @@ import pandas as pd
 import promql_parser
 import pytest
 
+from cryptofunk_demo import incidents_resources, objects, patches
 from runbook import charts
 from runbook.alert import Alert, Window
-from runbook.demo import incidents_resources, objects, patches
 from runbook.legacy import Finding
 from runbook.outcome import Status
 from runbook.steps.disk import storage, volumes
