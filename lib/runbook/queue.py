@@ -179,7 +179,8 @@ def migrations() -> tuple[Migration, ...]:
     files = sorted(Path(schema.migrations_path).glob("*.sql"))
     first = schema.SchemaManager.get_schema()
     names = ", ".join(f"('procrastinate {file.stem}')" for file in files)
-    record = f"INSERT INTO runbook.migrations (name) VALUES {names} ON CONFLICT DO NOTHING"  # noqa: S608 - file names
+    # S608: what is joined are the names of Procrastinate's own files.
+    record = f"INSERT INTO runbook.migrations (name) VALUES {names} ON CONFLICT DO NOTHING"  # noqa: S608
     place = "SET LOCAL search_path TO runbook, public;\n"
     later = (Migration(f"procrastinate {file.stem}", place + file.read_text(encoding="utf-8")) for file in files)
     return (Migration("procrastinate", f"{place}{first};\n{record}"), *later)

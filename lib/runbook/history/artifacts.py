@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from runbook.errors import ConfigurationError, StorageError
 from runbook.history import archive
 from runbook.settings import Settings
 
-_log = logging.getLogger(__name__)
 NAMES = ("report.html", "notebook.ipynb", "outcome.json")
 # What object stores and their clients raise; many clients' own errors are no OSError but ValueError or RuntimeError.
 _FAILURES = (OSError, ValueError, RuntimeError, KeyError, TimeoutError)

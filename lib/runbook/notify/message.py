@@ -25,8 +25,8 @@ class Attachment:
 class Message:
     """One message. `headline` is the verdict or what happened; `findings` are (status, title), worst first.
 
-    `url` is the page to open, "" when RUNBOOK_BASE_URL is not set. `calls` is who is called, in words.
-    `thread` names the incident: all its mails hang together by it. `number` tells its messages apart.
+    `url` is the page to open, "" when RUNBOOK_BASE_URL is not set. `incident` is what all its mails hang together by;
+    `number` tells its messages apart.
     """
 
     incident: int

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import shlex
 from dataclasses import dataclass
 
 from runbook import notify
@@ -14,16 +12,16 @@ from runbook.history.changes import changes
 from runbook.history.closing import lasted
 from runbook.history.database import Connection, rows
 from runbook.history.events import note
-from runbook.history.rows import Delivery, Incident, ReportedRun, StoredAlert
+from runbook.history.rows import Delivery, Incident, ReportedRun
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
 from runbook.outcome import Outcome
+from runbook.service import by_hand
 from runbook.service.context import Context
 from runbook.words import duration, moment, one_line, status_rank
 
 _log = logging.getLogger(__name__)
 _UNNAMED = "unnamed alert"
 _REPORT_MAX = 8 * 1024 * 1024
-_FENCED = re.compile(r"```(?:bash|sh|shell|console)\n(.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def compose(connection: Connection, context: Context, delivery: Delivery) -> Mes
         channel=_channel(context, incident),
         lines=lines,
         findings=() if kind == "resolved" else tuple(f for f in found if f[0] != "ok" or len(found) <= 5),
-        commands=_by_hand(context, silent) if silent else _commands(outcome, kind),
+        commands=by_hand.commands(context, silent) if silent else _commands(outcome, kind),
         url=_url(context, incident, run, kind),
         mentions_channel=is_critical and kind in ("report", "escalation", "dead_man"),
         attachments=_attachments(connection, context, run) if delivery.medium == "mail" else (),
@@ -172,30 +170,11 @@ def _url(context: Context, incident: Incident, run: ReportedRun | None, kind: st
     return context.page(f"/incidents/{incident.id}")
 
 
-def _by_hand(context: Context, alert: StoredAlert) -> tuple[str, ...]:
-    """What to type where there is no report: the run itself, then the procedure's own commands."""
-    words = ["runbook", "run", alert.name]
-    for name, value in sorted(alert.labels.items()):
-        words += ["--label", f"{name}={value}"] if name != "alertname" else []
-    words += ["--starts-at", f"{alert.starts_at:%Y-%m-%dT%H:%M:%SZ}"]
-    return (shlex.join(words), *written_commands(context, alert.procedure))
-
-
 def _commands(outcome: Outcome | None, kind: str) -> tuple[str, ...]:
     """What to type next: the report's actions."""
     if outcome is None or kind in ("resolved", "escalation", "dead_man"):
         return ()
     return tuple(action.command for action in outcome.actions[:3])
-
-
-def written_commands(context: Context, procedure: str) -> tuple[str, ...]:
-    """The first commands that the procedure's notebook has in its text, at most six."""
-    try:
-        text = context.folders.notebook(procedure).read_text(encoding="utf-8").replace("\\n", "\n")
-    except OSError:
-        return ()
-    lines = [line.strip(' ",') for block in _FENCED.findall(text) for line in block.splitlines()]
-    return tuple(line for line in lines if line and not line.startswith("#"))[:6]
 
 
 def _attachments(connection: Connection, context: Context, run: ReportedRun | None) -> tuple[Attachment, ...]:

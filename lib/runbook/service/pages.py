@@ -17,7 +17,7 @@ from runbook.history.closing import lasted
 from runbook.history.listing import PAGE, Filter
 from runbook.history.rows import ListedIncident, ReportedRun, Run, Step, WatchedRun
 from runbook.history.runs import LEVELS
-from runbook.service import timeline
+from runbook.service import by_hand, timeline
 from runbook.service.context import Context
 from runbook.words import SEVERITIES
 
@@ -128,8 +128,20 @@ def incident(context: Context, number: int) -> dict[str, Any] | None:
         "changed": _changed(before, latest),
         "axis": timeline.axis(details, datetime.now(UTC)),
         "escalation": context.catalog.escalation,
+        "by_hand": _by_hand(context, details),
         "live_seconds": _live_seconds(details),
     }
+
+
+def _by_hand(context: Context, details: listing.IncidentDetails) -> tuple[str, ...]:
+    """What to type in the meantime; nothing where there is a report, or will be one in time."""
+    incident = details.incident
+    if details.latest or incident.closed_at or not details.alerts:
+        return ()
+    age = datetime.now(UTC) - incident.opened_at
+    if age.total_seconds() < context.settings.runbook_dead_man_seconds:
+        return ()
+    return by_hand.commands(context, details.alerts[0])  # the worst that fires
 
 
 def _changed(before: ReportedRun | None, latest: ReportedRun | None) -> tuple[Change, ...]:
