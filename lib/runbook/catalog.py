@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from runbook import commands
 from runbook.errors import ConfigurationError, InputError
 from runbook.parameters import Folders
+from runbook.words import SEVERITIES
 
 Severity = Literal["critical", "warning", "info"]
 FALLBACK = "AnyAlert"
@@ -70,7 +71,7 @@ class _File(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> _File:
-        missing = {"critical", "warning", "info"} - set(self.severities)
+        missing = set(SEVERITIES) - set(self.severities)
         if missing:
             raise ValueError(f"severities lacks {', '.join(sorted(missing))}")
         if FALLBACK not in self.procedures:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from runbook.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +16,23 @@ class Change:
     after: str
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+def changes(before: Outcome, after: Outcome | None) -> tuple[Change, ...]:
     """The differences between two outcomes: the level, then findings by id, in the order of the later run.
 
-    A figure inside a title that moved is no change; a status that moved is.
+    A figure inside a title that moved is no change; a status that moved is. A run without an outcome has nothing of
+    the one before.
     """
     found: list[Change] = []
-    if before.get("level") != after.get("level"):
-        found.append(Change("The whole", str(before.get("level") or ""), str(after.get("level") or "")))
-    old = _by_id(before.get("findings") or [])
-    new = _by_id(after.get("findings") or [])
+    level = after.level.value if after else ""
+    if before.level != level:
+        found.append(Change("The whole", before.level.value, level))
+    old = {finding.id: finding for finding in before.findings}
+    new = {finding.id: finding for finding in after.findings} if after else {}
     for key, finding in new.items():
         was = old.get(key)
         if was is None:
-            found.append(Change(finding["title"], "", finding["status"]))
-        elif was["status"] != finding["status"]:
-            found.append(Change(finding["title"], was["status"], finding["status"]))
-    found.extend(Change(was["title"], was["status"], "") for key, was in old.items() if key not in new)
+            found.append(Change(finding.title, "", finding.status.value))
+        elif was.status != finding.status:
+            found.append(Change(finding.title, was.status.value, finding.status.value))
+    found.extend(Change(was.title, was.status.value, "") for key, was in old.items() if key not in new)
     return tuple(found)
-
-
-def _by_id(findings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    texts = ({name: str(f.get(name) or "") for name in ("id", "status", "title")} for f in findings)
-    return {text["id"]: text for text in texts}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime
 
-from runbook.notify.message import Message, NotifyError, one_line
+from runbook.notify.message import Message, NotifyError
+from runbook.words import one_line
 
 _SUBJECT_MAX = 180
 _NAME_MAX = 120

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from datetime import datetime
 
+from runbook.history.rows import StoredAlert
 from runbook.service.context import Context
 
 
-def commands(
-    context: Context, procedure: str, name: str, labels: Mapping[str, str], starts_at: datetime
-) -> tuple[str, ...]:
-    """Lines for a shell, of the alert called `name`: its run, and what its procedure begins with."""
-    given = {label: value for label, value in sorted(labels.items()) if label != "alertname"}
-    words = ["runbook", "run", name]
-    for label, value in given.items():
-        words += ["--label", f"{label}={value}"]
-    words += ["--starts-at", f"{starts_at:%Y-%m-%dT%H:%M:%SZ}"]
-    return (shlex.join(words), *context.catalog.first_commands(procedure, labels, context.settings.kube_namespace))
+def commands(context: Context, alert: StoredAlert) -> tuple[str, ...]:
+    """Lines for a shell: the alert's run, and what its procedure begins with."""
+    words = ["runbook", "run", alert.name]
+    for label, value in sorted(alert.labels.items()):
+        if label != "alertname":
+            words += ["--label", f"{label}={value}"]
+    words += ["--starts-at", f"{alert.starts_at:%Y-%m-%dT%H:%M:%SZ}"]
+    namespace = context.settings.kube_namespace
+    return (shlex.join(words), *context.catalog.first_commands(alert.procedure, alert.labels, namespace))

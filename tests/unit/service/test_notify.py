@@ -257,7 +257,7 @@ def test_escalation_and_dead_man_name_people_and_commands(url: str, tmp_path: Pa
             tasks.escalate(connection, made, incident, 2)
         deliver(made)
         dead, escalated = (json.dumps(p, ensure_ascii=False) for p in slack.posted)
-        assert "No report after 60 s" in dead
+        assert "No report after 1 min" in dead
         assert "runbook run MaxDrawdownExceeded" in dead
         assert """'symbol=x'\\"'\\"'; rm -rf /'""" in dead
         assert "Senior engineer" in escalated
