@@ -14,8 +14,7 @@ from runbook.legacy import Finding
 from runbook.outcome import Status
 from runbook.sources.metrics import union
 from runbook.steps.breakers import observations as breakers
-from runbook.steps.dependencies import observations as dependencies
-from runbook.steps.dependencies import trading_flow
+from runbook.steps.dependencies import language_models, market_access, middleware, postgresql, trading_flow
 from runbook.steps.shared.levels import level, rise
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
@@ -46,9 +45,15 @@ def states(**first_open_minutes: float) -> Finding:
 UNKNOWN = Finding("breakers.states", Status.UNKNOWN, "not known")
 
 
-@pytest.mark.parametrize(
-    "expression", [*breakers.expressions().values(), *(union(q) for q in dependencies.QUERIES.values())]
+QUERIES = (
+    language_models.LLM_QUERIES,
+    market_access.EXCHANGE_QUERIES,
+    middleware.NATS_QUERIES,
+    postgresql.POOL_QUERIES,
 )
+
+
+@pytest.mark.parametrize("expression", [*breakers.expressions().values(), *map(union, QUERIES)])
 def test_every_query_is_promql(expression: str) -> None:
     assert promql_parser.parse(expression) is not None
 

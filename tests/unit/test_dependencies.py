@@ -1,4 +1,4 @@
-"""What trading depends on: the pool's size and title, what none at all means, and the conclusion of SystemHealth."""
+"""What trading depends on: the pool's size and title, and what none at all means."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from runbook.alert import Alert, Window
-from runbook.legacy import Finding
+from runbook.alert import Window
+from runbook.findings import Finding
 from runbook.outcome import Status
-from runbook.steps.dependencies import observations as dependencies
+from runbook.steps import dependencies
+from runbook.steps.dependencies import Flow, Pool
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
-ALERT = Alert("SystemHealth", {"alertname": "SystemHealth"}, {}, MOMENT)
 
 
 class Answers:
@@ -31,7 +31,7 @@ class Answers:
         return self
 
 
-def pool(*now: tuple[float, float], disk: float = 0.3) -> Finding:
+def pool(*now: tuple[float, float], disk: float = 0.3) -> Finding[Pool]:
     """The pool's finding: 3 active and 7 idle for hours, then these (active, idle), a minute apart."""
     pairs = [(3.0, 7.0)] * 300 + list(now)
     times = [MOMENT + timedelta(minutes=8 - len(pairs) + 1 + i) for i in range(len(pairs))]
@@ -63,10 +63,10 @@ def test_the_pools_title_says_what_its_status_says(
 
 
 def test_the_pools_size_is_the_most_it_had_at_one_time() -> None:
-    assert pool(*[(3, 6)] * 5).figures["size"] == 10
+    assert pool(*[(3, 6)] * 5).known.size == 10
 
 
-def flow(orders: int) -> Finding:
+def flow(orders: int) -> Finding[Flow]:
     rows = [
         {"what": "orders", "rows_now": orders, "rows_before": 72, "last_at": MOMENT},
         {"what": "candles", "rows_now": 48, "rows_before": 8_640, "last_at": MOMENT},
@@ -89,31 +89,3 @@ def test_more_than_usual_is_not_too_few_to_tell() -> None:
     assert found.title == "12 orders refused, in the 8 min since 14:02 UTC"
     assert found.frame is not None
     assert list(found.frame["judgement"]) == ["more than usual", "", "too few to tell"]
-
-
-def decided(**counts: int) -> Any:
-    """The conclusion from so many findings of each status."""
-    statuses = [status for name, count in counts.items() for status in [Status(name)] * count]
-    findings = {f"f{i}": Finding(f"f{i}", status, f"title {i}") for i, status in enumerate(statuses)}
-    return dependencies.decide(findings, ALERT, WINDOW)
-
-
-@pytest.mark.parametrize(
-    ("counts", "status", "summary"),
-    [
-        ({"warning": 1, "ok": 11, "unknown": 9, "skipped": 1}, Status.WARNING,
-         "Of the 12 checks that answered none is critical, 1 warns: title 0. 10 have no answer."),
-        ({"warning": 2, "ok": 1, "unknown": 19}, Status.UNKNOWN,
-         "Of the 3 checks that answered none is critical, 2 warn: title 0; title 1. 19 have no answer."),
-        ({"warning": 1, "ok": 2}, Status.WARNING, "Of 3 checks none is critical, 1 warns: title 0."),
-        ({"critical": 1, "ok": 1, "unknown": 1}, Status.CRITICAL,
-         "1 of the 2 checks that answered is critical: title 0. 1 has no answer."),
-        ({"ok": 2, "skipped": 1}, Status.UNKNOWN, "Of the 2 checks that answered none warns. 1 has no answer."),
-        ({"unknown": 2}, Status.UNKNOWN, "Nothing is known: none of the checks has an answer."),
-        ({}, Status.UNKNOWN, "Nothing is known: none of the checks has an answer."),
-        ({"ok": 2}, Status.OK, "Healthy: all 2 checks pass."),
-    ],
-)  # fmt: skip
-def test_the_health_page_counts_only_what_answered(counts: dict[str, int], status: Status, summary: str) -> None:
-    verdict = decided(**counts)
-    assert (verdict.status, verdict.summary) == (status, summary)

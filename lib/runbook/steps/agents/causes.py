@@ -20,7 +20,7 @@ from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, quote, quote_pattern, selector
 from runbook.sources.overlap import at_once
 from runbook.steps.shared.fleet import MCP_SERVERS, workload_of
-from runbook.steps.shared.quotas import raise_limit
+from runbook.steps.shared.quotas import Limits, raise_limit
 from runbook.steps.shared.values import number
 from runbook.steps.shared.verdicts import figures_of, kubectl
 from runbook.words import amount, names
@@ -161,7 +161,7 @@ def repair(
     culprit: str,
     rolled: Sequence[str],
     namespace: str,
-    limits: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, Limits],
     resource: str = "memory",
 ) -> Iterator[Action]:
     """The commands that look into and repair what agents or the orchestrator depend on.

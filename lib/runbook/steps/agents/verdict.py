@@ -10,8 +10,8 @@ from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
 from runbook.steps.agents.causes import UNNAMED, cause_of, repair
+from runbook.steps.platform import known_limits
 from runbook.steps.shared.fleet import deployment_of
-from runbook.steps.shared.quotas import known_limits
 from runbook.steps.shared.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.words import names
 

@@ -18,7 +18,7 @@ from runbook.sources.metrics import Metrics, quote, union
 from runbook.sources.overlap import at_once
 from runbook.steps.alerting import expression as alert_expression
 from runbook.steps.alerting import subject as alert_subject
-from runbook.steps.platform.observations import logs_of
+from runbook.steps.platform import logs_of
 from runbook.steps.shared.levels import part
 from runbook.words import amount, duration, moment, names
 
@@ -219,7 +219,7 @@ def logs(about_found: Finding, cluster: Cluster, window: Window) -> Finding:
             "Neither its labels nor its metrics do.",
             {"errors": 0, "worst": ""},
         )
-    return logs_of(cluster, window, apps[:3], "alerting.logs")
+    return logs_of(cluster, window, apps[:3])
 
 
 def tables(about_found: Finding, database: Database) -> Finding:

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
+from runbook.steps.platform.suspects import Suspect, suspects
 from runbook.steps.shared.verdicts import (
-    Suspect,
     checklist,
     figures_of,
     known,
     kubectl,
     silence,
-    suspects,
     unknown_reasons,
 )
 from runbook.words import names

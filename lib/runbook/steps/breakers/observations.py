@@ -116,7 +116,7 @@ def affected(alert: Alert, states: Finding, service: str = "", breaker_type: str
 def logs(affected_found: Finding, cluster: Cluster, window: Window) -> Finding:
     """Log patterns of the affected service's deployments, worst first."""
     apps = DEPLOYMENTS.get(str(affected_found.figures["service"]), ("order-executor-server", "bifrost", "postgres"))
-    return platform.logs_of(cluster, window, apps, "breakers.logs")
+    return platform.logs_of(cluster, window, apps)
 
 
 def failures(metrics: Metrics, window: Window) -> Finding:

@@ -10,6 +10,7 @@ from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
 from runbook.sources.metrics import quote
+from runbook.steps.platform.suspects import suspects
 from runbook.steps.shared.verdicts import (
     checklist,
     figures_of,
@@ -17,7 +18,6 @@ from runbook.steps.shared.verdicts import (
     kubectl,
     psql,
     silence,
-    suspects,
     unknown_reasons,
 )
 from runbook.words import amount

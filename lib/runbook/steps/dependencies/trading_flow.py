@@ -1,44 +1,92 @@
-"""What still flows: rows written since a moment, against what the day before would give, and whether chance explains less."""
+"""What still flows: rows written since the alert, against what the day before would give, and whether chance explains less."""
 
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.findings import Table
-from runbook.legacy import Finding
+from runbook.findings import Finding, Table
 from runbook.outcome import Status
-from runbook.words import amount, counted, duration
+from runbook.sources.database import Database
+from runbook.steps.dependencies.figures import Flow
+from runbook.steps.dependencies.wording import flow_title
+from runbook.steps.shared.grading import graded
+from runbook.words import clock, duration
+
+_REFUSED = "orders refused"
+"""The kind of row of which more is worse."""
+_DAY_SECONDS = 86_400
 
 
-def judged(frame: pd.DataFrame, since: datetime, window: Window) -> Finding:
-    """The finding "dependencies.flow" from the rows written since `since` and in the 24 hours before it, by kind."""
-    span = (window.as_of - since).total_seconds()
+def flow(database: Database, window: Window) -> Finding[Flow]:
+    """What still flows: orders, fills, signals, decisions and rows since the alert, against the day before."""
+    since = _since(window)
+    frame = database.ask("health/flow", before=since - timedelta(hours=24), since=since, as_of=window.as_of).frame
+    if frame.empty:
+        return Finding(
+            Status.UNKNOWN,
+            "What still flows: nothing was written since a day before",
+            "Orders, signals, decisions and candles are all absent, so there is nothing to compare with.",
+        )
+    span_seconds = (window.as_of - since).total_seconds()
     rows = frame.set_index("what")
-    expected = {name: float(rows["rows_before"][name]) * span / 86_400 for name in rows.index}
-    counts = {name: int(rows["rows_now"][name]) for name in rows.index}
-    flows = [name for name in rows.index if name != "orders refused"]
-    stopped = [name for name in flows if expected[name] > 0 and fewer(counts[name], expected[name])]
-    refused = counts.get("orders refused", 0)
-    refusing = refused > 0 and refused > 3 * expected.get("orders refused", 0.0)
-    table = pd.DataFrame({"what": list(rows.index), "since": [counts[name] for name in rows.index], "expected": [round(expected[name], 1) for name in rows.index],
-                          "last": list(rows["last_at"]),
-                          "judgement": ["far fewer than usual" if name in stopped else "more than usual" if refusing and name not in flows
-                                        else "" if counts[name] >= expected[name] or _tells(expected[name]) else "too few to tell" for name in rows.index]})  # fmt: skip
-    words = [f"far fewer than usual: {', '.join(stopped)}"] * bool(stopped) + [f"{refused} orders refused"] * refusing
-    title = "; ".join(words)
+    expected = {str(name): float(rows["rows_before"][name]) * span_seconds / _DAY_SECONDS for name in rows.index}
+    counts = {str(name): int(rows["rows_now"][name]) for name in rows.index}
+    found = _flow(since, span_seconds, counts, expected)
+    span = duration(span_seconds)
+    caption = f"Rows in the {span} since {clock(since)}"
     return Finding(
-        "dependencies.flow",
-        Status.WARNING if words else Status.OK,
-        f"{title[0].upper()}{title[1:]}, in the {duration(span)} since {since:%H:%M} UTC" if words
-        else f"What is written since {since:%H:%M} UTC is as usual: {_orders(counts.get('orders', 0), expected.get('orders', 0.0))}",
-        f"Expected is what the 24 hours before would give in {duration(span)}; fewer counts only where chance gives it less than once in a hundred.",
-        {"stopped": ", ".join(stopped), "refused": refused, "orders": counts.get("orders", 0), "orders_expected": expected.get("orders", 0.0), "since": since},
-        (Table(f"Rows in the {duration(span)} since {since:%H:%M} UTC", table, {"since": "", "expected": "", "last": "time"}),),
-    )  # fmt: skip
+        graded(False, found.stopped or found.refusing),
+        flow_title(found),
+        f"Expected is what the 24 hours before would give in {span}; "
+        "fewer counts only where chance gives it less than once in a hundred.",
+        found,
+        (Table(caption, _table(rows, counts, expected, found), {"since": "", "expected": "", "last": "time"}),),
+    )
+
+
+def _since(window: Window) -> datetime:
+    """The alert's moment; where that is too new to have rows yet, an hour ago."""
+    is_old_enough = window.as_of - window.starts_at >= timedelta(minutes=5)
+    return window.starts_at if is_old_enough else window.as_of - timedelta(hours=1)
+
+
+def _flow(since: datetime, span_seconds: float, counts: Mapping[str, int], expected: Mapping[str, float]) -> Flow:
+    flows = [name for name in counts if name != _REFUSED]
+    refused = counts.get(_REFUSED, 0)
+    return Flow(
+        since,
+        span_seconds,
+        stopped=tuple(name for name in flows if expected[name] > 0 and fewer(counts[name], expected[name])),
+        refused=refused,
+        refusing=refused > 3 * expected.get(_REFUSED, 0.0),
+        orders=counts.get("orders", 0),
+        orders_expected=expected.get("orders", 0.0),
+    )
+
+
+def _table(rows: pd.DataFrame, counts: Mapping[str, int], expected: Mapping[str, float], found: Flow) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "what": list(counts),
+            "since": list(counts.values()),
+            "expected": [round(expected[name], 1) for name in counts],
+            "last": list(rows["last_at"]),
+            "judgement": [_judgement(name, counts[name], expected[name], found) for name in counts],
+        }
+    )
+
+
+def _judgement(name: str, count: int, expected: float, found: Flow) -> str:
+    if name in found.stopped:
+        return "far fewer than usual"
+    if name == _REFUSED and found.refusing:
+        return "more than usual"
+    return "" if count >= expected or _tells(expected) else "too few to tell"
 
 
 def fewer(count: int, expected: float) -> bool:
@@ -52,11 +100,6 @@ def fewer(count: int, expected: float) -> bool:
         term *= expected / k
         total += term
     return total < 0.01
-
-
-def _orders(count: int, expected: float) -> str:
-    """ "3 orders"; of none, how many are usual: none at all is news only where some were to be expected."""
-    return counted(count, "order") + ("" if count else f", usual {amount(round(expected, 1))} in that time")
 
 
 def _tells(expected: float) -> bool:

@@ -11,16 +11,16 @@ from typing import Any
 from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
-from runbook.steps.shared.quotas import known_limits, raise_limit
+from runbook.steps.platform import known_limits
+from runbook.steps.platform.suspects import Suspect, suspects
+from runbook.steps.shared.quotas import raise_limit
 from runbook.steps.shared.verdicts import (
-    Suspect,
     checklist,
     figures_of,
     known,
     kubectl,
     psql,
     silence,
-    suspects,
     unknown_reasons,
 )
 from runbook.words import amount, moment

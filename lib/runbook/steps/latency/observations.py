@@ -31,7 +31,7 @@ from runbook.steps.latency.series import (
     throttling_expression,
 )
 from runbook.steps.shared.fleet import workload_of
-from runbook.steps.shared.quotas import limits_of
+from runbook.steps.shared.quotas import Limits, limits_of
 from runbook.steps.shared.values import number, text
 from runbook.words import amount, moment, names
 
@@ -283,7 +283,7 @@ def _latencies(agent: str, stats: Mapping[str, pd.DataFrame], window: Window, th
     }  # fmt: skip
 
 
-def _limits(cluster: Cluster) -> tuple[dict[str, dict[str, Any]], str]:
+def _limits(cluster: Cluster) -> tuple[dict[str, Limits], str]:
     """(the limits by deployment, why they are not known): throttling is known without them."""
     try:
         return limits_of(cluster.pods().frame), ""

@@ -11,7 +11,7 @@ from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
 from runbook.steps.latency import slow_statements
 from runbook.steps.shared.fleet import deployment_of
-from runbook.steps.shared.quotas import known_limits, raise_limit
+from runbook.steps.shared.quotas import Limits, raise_limit
 from runbook.steps.shared.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.words import amount, moment
 
@@ -32,7 +32,7 @@ def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namesp
                 cause,
                 str(log.get("statement") or counted.get("statement") or ""),
                 rolled,
-                known_limits(findings),
+                figures_of(findings, "latency.throttling").get("limits", {}),
                 alert,
                 namespace,
             )
@@ -93,7 +93,7 @@ def _actions(
     cause: Mapping[str, Any],
     statement: str,
     rolled: Mapping[str, Any],
-    limits: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, Limits],
     alert: Alert,
     namespace: str,
 ) -> Iterator[Action]:

@@ -9,8 +9,9 @@ from runbook.alert import Alert, Window
 from runbook.legacy import Finding
 from runbook.outcome import Action, Status, Verdict
 from runbook.steps.agents.causes import cause_of, repair
+from runbook.steps.platform import known_limits
 from runbook.steps.shared.fleet import MCP_SERVERS
-from runbook.steps.shared.quotas import known_limits, raise_limit
+from runbook.steps.shared.quotas import raise_limit
 from runbook.steps.shared.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
 from runbook.words import moment
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
-from runbook.legacy import Finding
 from runbook.outcome import Action
 from runbook.steps.shared.fleet import workload_of
 from runbook.steps.shared.values import number
@@ -19,6 +18,19 @@ _TARGET = 0.7
 _MEBI = 1024 * 1024
 # Steps between which a limit is chosen: a power of two, and half as much again.
 _LADDER = tuple(step * 2**power for power in range(16) for step in (1.0, 1.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a container: `memory` in bytes, `cpu` in cores; NaN for none."""
+
+    container: str
+    memory: float
+    cpu: float
+
+    def of(self, kind: str) -> float:
+        """That of "memory" or "cpu"."""
+        return self.memory if kind == "memory" else self.cpu
 
 
 def next_limit(peak: float, kind: str) -> float:
@@ -46,52 +58,42 @@ def patch_body(container: str, kind: str, text: str) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def limits_of(pods: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The container and its limits (memory in bytes, cpu in cores, NaN for none) by deployment, of a frame of pods."""
+def limits_of(pods: pd.DataFrame) -> dict[str, Limits]:
+    """The limits of each pod's container by deployment, of a frame of pods."""
     if not {"name", "app", "container", "memory_limit", "cpu_limit"} <= set(pods.columns):
         return {}
     return {
-        str(row["app"] or workload_of(str(row["name"]))): {
-            "container": str(row["container"]),
-            "memory": number(row["memory_limit"]),
-            "cpu": number(row["cpu_limit"]),
-        }
+        str(row["app"] or workload_of(str(row["name"]))): Limits(
+            str(row["container"]), number(row["memory_limit"]), number(row["cpu_limit"])
+        )
         for row in pods.to_dict("records")
     }
 
 
-def known_limits(findings: Mapping[str, Finding]) -> dict[str, dict[str, Any]]:
-    """The limits by deployment of all findings that learned some (figure "limits")."""
-    return {
-        deployment: dict(one)
-        for found in findings.values()
-        if found.is_known and isinstance(found.figures.get("limits"), Mapping)
-        for deployment, one in found.figures["limits"].items()
-    }
-
-
 def raise_limit(
-    deployment: str, kind: str, limits: Mapping[str, Mapping[str, Any]], namespace: str, note: str = ""
+    deployment: str, kind: str, limits: Mapping[str, Limits], namespace: str, note: str = ""
 ) -> Iterator[Action]:
     """The action that raises one limit ("memory" or "cpu") of `deployment` a step above the one it has.
 
     A container that was killed or throttled has filled its limit, so that is the peak the new one has to hold. Where
     the limit is not known, the action only shows it: a guess could lower it.
     """
-    own = limits.get(deployment, {})
-    limit = number(own.get(kind))
+    own = limits.get(deployment)
     word = "memory" if kind == "memory" else "CPU"
-    if not limit > 0:
+    if own is None or not own.of(kind) > 0:
+        shown = ("-o", "jsonpath={.spec.template.spec.containers[*].resources}")
         yield Action(
             f"See which limits {deployment} has",
-            kubectl(namespace, "get", f"deployment/{deployment}", "-o", "jsonpath={.spec.template.spec.containers[*].resources}"),
+            kubectl(namespace, "get", f"deployment/{deployment}", *shown),
             f"Its {word} limit is not known here; raise it by half.",
-        )  # fmt: skip
+        )
         return
-    text = quantity_text(next_limit(limit, kind), kind)
+    now = quantity_text(own.of(kind), kind)
+    new = quantity_text(next_limit(own.of(kind), kind), kind)
+    why = "The next step up; it restarts the pod."
     yield Action(
-        f"Raise the {word} limit of {deployment} from {quantity_text(limit, kind)} to {text}",
-        kubectl(namespace, "patch", f"deployment/{deployment}", "-p", patch_body(str(own["container"]), kind, text)),
-        f"The next step up; it restarts the pod.{' ' + note if note else ''}",
+        f"Raise the {word} limit of {deployment} from {now} to {new}",
+        kubectl(namespace, "patch", f"deployment/{deployment}", "-p", patch_body(own.container, kind, new)),
+        f"{why} {note}" if note else why,
         changes=True,
     )

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from runbook.alert import Alert
-from runbook.legacy import Finding
+from runbook.findings import Finding, Findings
 from runbook.outcome import Action
+
+
+def unknown_reasons(findings: Findings) -> tuple[str, ...]:
+    """One reason for every finding without an answer."""
+    return tuple(f"{found.title}. {found.detail}".strip() for found in findings.unknown)
+
+
+def checklist(
+    findings: Findings, questions: Iterable[tuple[str, Callable[..., Finding[Any]]]]
+) -> tuple[tuple[str, str], ...]:
+    """Each question with the title of the finding that answers it, by its step."""
+    return tuple((question, title_of(findings, step)) for question, step in questions)
 
 
 def figures_of(findings: Any, name: str) -> Mapping[str, Any]:
     """Transitional: the figures of a finding that is not typed yet; none where it is missing or has no answer."""
     found = findings.get(name)
-    return found.figures if found is not None and found.is_known else {}
+    if found is None or not found.is_known or found.figures is None:
+        return {}
+    if isinstance(found.figures, Mapping):
+        return found.figures
+    read = {key: getattr(found.figures, key) for key in dir(type(found.figures)) if not key.startswith("_")}
+    return {key: _joined(value) for key, value in read.items()}
 
 
-def unknown_reasons(findings: Any) -> tuple[str, ...]:
-    """One reason for every finding without an answer."""
-    found = findings.values() if isinstance(findings, Mapping) else findings
-    return tuple(f"{one.title}. {one.detail}".strip() for one in found if not one.is_known)
+def _joined(value: Any) -> Any:
+    is_names = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    return ", ".join(value) if is_names else value
 
 
-def known(findings: Any, names: Iterable[str]) -> Iterator[Finding]:
+def known(findings: Any, names: Iterable[str]) -> Iterator[Any]:
     """Transitional, see Findings.known: those of the findings called `names` that have an answer, in that order."""
     return (findings[name] for name in names if name in findings and findings[name].is_known)
-
-
-def checklist(findings: Any, questions: Iterable[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
-    """Each question with the title of the finding that answers it, by its step."""
-    return tuple((question, title_of(findings, step)) for question, step in questions)
 
 
 def title_of(findings: Any, step: Any) -> str:
@@ -41,44 +50,6 @@ def title_of(findings: Any, step: Any) -> str:
         return str(findings.title(step))
     found = findings.get(step)
     return found.title if found is not None else "not checked"
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A change shortly before trouble began: when, in words, and the deployment where it was a rollout."""
-
-    at: datetime
-    text: str
-    deployment: str = ""
-
-
-def suspects(findings: Mapping[str, Finding], began: datetime, minutes: float = 30) -> list[Suspect]:
-    """The rollouts, restarts and configuration changes of the `minutes` before `began`, the nearest first."""
-    earliest, latest = began - timedelta(minutes=minutes), began + timedelta(minutes=2)
-    found = []
-    for row in _rows(findings, "platform.rollouts"):
-        if earliest <= row["at"] <= latest:
-            rolled = str(row["deployment"]) if str(row["what"]).startswith("rolled out") else ""
-            found.append(
-                Suspect(row["at"], f"{row['deployment']} {_line(row['what'])} at {row['at']:%H:%M} UTC", rolled)
-            )
-    found += [
-        Suspect(row["at"], f"{_line(row['action'])} by {_line(row['user_id'])} at {row['at']:%H:%M} UTC")
-        for row in _rows(findings, "platform.config_changes")
-        if row["event_type"] == "CONFIG_UPDATED" and earliest <= row["at"] <= latest
-    ]
-    return sorted(found, key=lambda one: one.at, reverse=True)
-
-
-def _rows(findings: Mapping[str, Finding], name: str) -> list[dict[str, Any]]:
-    found = findings.get(name)
-    frame = found.frame if found is not None and found.is_known else None
-    return [] if frame is None else frame[frame["at"].notna()].to_dict("records")
-
-
-def _line(value: Any) -> str:
-    """`value` as one short line of text."""
-    return " ".join(str(value).split())[:160] if value is not None else "not recorded"
 
 
 def kubectl(namespace: str, *words: str) -> str:

@@ -1,0 +1,145 @@
+"""How pods are, and what Kubernetes warns of."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from runbook.alert import Window
+from runbook.findings import Finding, Findings, Table
+from runbook.outcome import Status
+from runbook.sources.cluster import Cluster
+from runbook.steps.platform.figures import Events, Pods
+from runbook.steps.platform.wording import ended_by, pods_title
+from runbook.steps.shared.grading import graded
+from runbook.steps.shared.log_patterns import PATTERNS_MAX, pattern_of
+from runbook.steps.shared.quotas import Limits, limits_of
+from runbook.words import moment, names
+
+_DETAILS_MAX = 6
+
+
+def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -> Finding[Pods]:
+    """Pods: readiness, restarts, what they wait for and how they last ended, of an app, a component or all."""
+    of = app or component
+    rows = cluster.pods(app or None, component or None).frame
+    if rows.empty and not of:
+        return Finding(
+            Status.UNKNOWN,
+            "Pods: the namespace holds none",
+            "Is KUBE_NAMESPACE right, and may this role list pods?",
+        )
+    if rows.empty:
+        return Finding(
+            Status.CRITICAL,
+            f"There is no pod of {of}",
+            "Not deployed, or scaled to 0: nothing of it runs.",
+            Pods(of, rows, not_ready=(of,)),
+        )
+    ended = rows[rows["last_exit_at"].between(pd.Timestamp(window.start), pd.Timestamp(window.as_of))]
+    found = _pods(of, rows, ended)
+    caption = f"Pods of {of}, those in trouble first" if of else "Pods, those in trouble first"
+    return Finding(
+        graded(found.down, len(ended)),
+        pods_title(found),
+        _reasons(rows, ended),
+        found,
+        (Table(caption, _shown(rows), {"restarts": "", "ended at": "time"}),),
+    )
+
+
+def known_limits(findings: Findings) -> dict[str, Limits]:
+    """The limits by deployment of all pods that were checked. A domain that learned more of them adds its own."""
+    return {deployment: limits for pods in findings.every(Pods) for deployment, limits in pods.limits.items()}
+
+
+def apps_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The apps of pods, each once; a pod without the label goes by its own name."""
+    return tuple(dict.fromkeys(str(app or name) for app, name in zip(rows["app"], rows["name"], strict=True)))
+
+
+def _pods(of: str, rows: pd.DataFrame, ended: pd.DataFrame) -> Pods:
+    # A pod that has finished its work (a job's) is not one that is down.
+    running = rows[rows["phase"] != "Succeeded"]
+    down = running[~running["ready"].astype(bool)]
+    return Pods(
+        of,
+        rows,
+        total=len(rows),
+        running=len(running),
+        down=len(down),
+        not_ready=apps_of(down),
+        restarted=apps_of(ended),
+        oom_killed=apps_of(ended[ended["last_exit"] == "OOMKilled"]),
+        waiting=tuple(sorted({str(reason) for reason in rows["waiting"] if reason})),
+        restarts=int(rows["restarts"].sum()),
+        last_exit_at=ended["last_exit_at"].max() if len(ended) else None,
+        limits=limits_of(rows),
+    )
+
+
+def _reasons(rows: pd.DataFrame, ended: pd.DataFrame) -> str:
+    reasons = [f"{app} waits: {why}" for app, why in zip(rows["app"], rows["waiting"], strict=True) if why]
+    reasons += [
+        f"{pod.app} ended {moment(pod.last_exit_at)} by {ended_by(pod.last_exit, pod.last_exit_code)}"
+        for pod in ended.itertuples()
+    ]
+    return f"{'; '.join(reasons[:_DETAILS_MAX])}." if reasons else ""
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    exits = zip(rows["last_exit"], rows["last_exit_code"], strict=True)
+    shown = pd.DataFrame(
+        {
+            "pod": rows["name"],
+            "ready": ["yes" if ready else "NO" for ready in rows["ready"]],
+            "restarts": rows["restarts"],
+            "waits for": rows["waiting"],
+            "last ended by": [ended_by(reason, code) for reason, code in exits],
+            "ended at": rows["last_exit_at"],
+        }
+    )
+    # Those that are not ready come first, then those that restarted most.
+    order = rows["ready"].astype(int) * 1_000_000 - rows["restarts"].clip(upper=999_999)
+    return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def events(cluster: Cluster, window: Window, app: str = "") -> Finding[Events]:
+    """Warning events: what Kubernetes warned of in the window, grouped, those that happened most often first."""
+    warned = _warnings(cluster.events(window.start).frame, window, app)
+    about = f" about {app}" if app else ""
+    if warned.empty:
+        return Finding(
+            Status.OK,
+            f"Kubernetes holds no warning event{about} in the window",
+            "It keeps events for an hour by default: older ones may be gone.",
+            Events(),
+        )
+    grouped = (
+        warned.assign(message=[pattern_of(str(message)) for message in warned["message"]])
+        .groupby(["reason", "object", "message"], as_index=False, sort=False)
+        .agg(count=("count", "sum"), last=("time", "max"))
+        .sort_values(["count", "last"], ascending=False, ignore_index=True)
+        .head(PATTERNS_MAX)
+    )
+    worst = grouped.iloc[0]
+    found = Events(
+        int(warned["count"].sum()),
+        reasons=tuple(dict.fromkeys(map(str, grouped["reason"]))),
+        objects=tuple(dict.fromkeys(map(str, grouped["object"]))),
+    )
+    return Finding(
+        Status.WARNING,
+        f"Kubernetes warned{about} {found.count:,} times: {names(found.reasons)}",
+        f"Most often about {worst['object']}: {worst['message']}",
+        found,
+        (Table("Warning events (# stands for what varies)", grouped, {"count": "", "last": "time"}),),
+    )
+
+
+def _warnings(events: pd.DataFrame, window: Window, app: str) -> pd.DataFrame:
+    """The warnings among `events` up to the report's moment; those about `app` and its pods, where one is given."""
+    warned = events[(events["type"] == "Warning") & (events["time"] <= window.as_of)]
+    if not app:
+        return warned
+    subjects = [kind_and_name[-1] for kind_and_name in warned["object"].str.split("/", n=1)]
+    return warned[[name == app or name.startswith(f"{app}-") for name in subjects]]

@@ -1,0 +1,12 @@
+"""The status of a check from what it found."""
+
+from __future__ import annotations
+
+from runbook.outcome import Status
+
+
+def graded(critical: object, warning: object = False) -> Status:
+    """Critical or warning where the one or the other holds (a bool, a count, names), else ok."""
+    if critical:
+        return Status.CRITICAL
+    return Status.WARNING if warning else Status.OK
