@@ -9,7 +9,8 @@ import pandas as pd
 from runbook.alert import Window
 from runbook.charts.figure import Line, bars, timeline
 from runbook.charts.frame import Chart, Threshold
-from runbook.legacy import Finding
+from runbook.findings import Finding
+from runbook.steps.disk import Forecast, Growth, Tables
 from runbook.words import amount
 
 _UNITS = {"memory": "bytes", "cpu": "cores"}
@@ -37,29 +38,30 @@ def heap(finding: Finding, window: Window) -> Chart | None:
     return bars(finding.title, "bytes", finding.series.get("sites", {}))
 
 
-def volume(finding: Finding, window: Window) -> Chart | None:
+def volume(finding: Finding[Forecast], window: Window) -> Chart | None:
     """A volume's used bytes over the time that the forecast rests on, then the forecast itself, with its capacity."""
-    used, forecast = finding.series["used"], finding.series.get("forecast")
-    capacity, full_at = finding.figures["capacity_bytes"], finding.figures.get("full_at")
-    lines, end = [Line("used", used, fill=True)], window.as_of
-    if forecast is not None:
-        full = f": full {full_at:%m-%d %H:%M}" if full_at is not None else ""
-        lines.append(Line(f"forecast{full}", forecast))  # dashed, as the second line of a chart
-        last = forecast["time"].iloc[-1].to_pydatetime()
+    found = finding.known
+    lines, end = [Line("used", found.used, fill=True)], window.as_of
+    if found.line is not None:
+        full = f": full {found.full_at:%m-%d %H:%M}" if found.full_at is not None else ""
+        lines.append(Line(f"forecast{full}", found.line))  # dashed, as the second line of a chart
+        last = found.line["time"].iloc[-1].to_pydatetime()
         end = last + (last - window.as_of) / 20  # so that it is seen to meet the capacity
-    span = Window(used["time"].iloc[0].to_pydatetime(), window.starts_at, end)
-    return timeline(finding.title, "bytes", span, lines,
-                    thresholds=[Threshold(capacity, f"capacity {amount(capacity, 'bytes')}"), Threshold(0.8 * capacity, "80 %")])  # fmt: skip
+    span = Window(found.used["time"].iloc[0].to_pydatetime(), window.starts_at, end)
+    capacity = found.capacity_bytes
+    limits = [Threshold(capacity, f"capacity {amount(capacity, 'bytes')}"), Threshold(0.8 * capacity, "80 %")]
+    return timeline(finding.title, "bytes", span, lines, thresholds=limits)
 
 
-def tables(finding: Finding, window: Window) -> Chart | None:
+def tables(finding: Finding[Tables], window: Window) -> Chart | None:
     """The biggest tables, with their indexes."""
-    return bars(finding.title, "bytes", finding.series["sizes"])
+    rows = finding.known.rows[:6]
+    return bars(finding.title, "bytes", dict(zip(rows["table"].astype(str), rows["total_bytes"], strict=True)))
 
 
-def growth(finding: Finding, window: Window) -> Chart | None:
+def growth(finding: Finding[Growth], window: Window) -> Chart | None:
     """What each table grew by in the last day."""
-    return bars(finding.title, "bytes", finding.series["growth"])
+    return bars(finding.title, "bytes", finding.known.by_table)
 
 
 def exposure(finding: Finding, window: Window) -> Chart | None:
