@@ -15,11 +15,11 @@ from pathlib import Path
 
 import yaml
 
+from cryptofunk_demo import incidents
+from cryptofunk_demo.platform import Platform
 from runbook import catalog, parameters
 from runbook import settings as settings_module
 from runbook.alert import alert_from_json
-from runbook.demo import incidents
-from runbook.demo.platform import Platform
 from runbook.kernels import Warm, fork_call
 from runbook.runner import Request, RunResult, prepare, run
 

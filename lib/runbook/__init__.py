@@ -8,21 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from runbook import charts
     from runbook.session import Runbook
-    from runbook.steps import (
-        agents,
-        alerting,
-        breakers,
-        dependencies,
-        disk,
-        drawdown,
-        error_rates,
-        exposure,
-        latency,
-        platform,
-        resources,
-        sessions,
-        system,
-    )
 
 __all__ = [
     "Runbook",
@@ -42,7 +27,8 @@ __all__ = [
     "system",
 ]
 
-_STEPS = frozenset(__all__) - {"Runbook", "charts"}
+_DOMAINS = frozenset(__all__) - {"Runbook", "charts"}
+"""The domains of steps, a folder of runbook.steps each. `errors` is taken: the tree of exceptions has that name."""
 
 
 def __getattr__(name: str) -> Any:
@@ -51,6 +37,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("runbook.session").Runbook
     if name == "charts":
         return importlib.import_module("runbook.charts")
-    if name in _STEPS:
+    if name in _DOMAINS:
         return importlib.import_module(f"runbook.steps.{name}")
     raise AttributeError(f"module 'runbook' has no attribute {name!r}")

@@ -154,9 +154,9 @@ def demo(
     limit: Limit = None,
 ) -> int:
     """Start the simulated platform and run the procedure of its incident's alert. Nothing real is touched."""
+    from cryptofunk_demo import incidents
+    from cryptofunk_demo.platform import Platform
     from runbook.alert import alert_from_json
-    from runbook.demo import incidents
-    from runbook.demo.platform import Platform
     from runbook.errors import DemoError
     from runbook.runner import Request
 
@@ -188,7 +188,7 @@ def lab(context: typer.Context) -> int:
     folders = parameters.folders()
     if any(os.environ.get(name) for name in _SOURCES):
         return _lab(folders.notebooks, context.args)
-    from runbook.demo.platform import Platform
+    from cryptofunk_demo.platform import Platform
 
     _say("No platform is configured: starting the simulated one …")
     with Platform.start() as platform:

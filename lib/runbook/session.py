@@ -6,9 +6,8 @@ import inspect
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -17,10 +16,11 @@ from markupsafe import Markup
 
 from runbook import plan, settings, tables, templates, words
 from runbook.ahead import Ahead, Coming
-from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
+from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
 from runbook.findings import Figures, Finding, Findings, NotKnown, Table, step_id
+from runbook.opening import Given, evidence_of, situation_of, sources_of
 from runbook.outcome import (
     ACTIONS_MIME,
     CONTEXT_MIME,
@@ -34,10 +34,7 @@ from runbook.outcome import (
     Verdict,
 )
 from runbook.plan import Step
-from runbook.sources.alerts import Alerts
-from runbook.sources.cluster import Cluster
-from runbook.sources.database import Database
-from runbook.sources.evidence import Answer, Evidence, Recording, collecting
+from runbook.sources.evidence import Answer, Evidence, collecting
 from runbook.sources.metrics import Metrics
 from runbook.words import visible
 
@@ -67,7 +64,7 @@ class Runbook:
         self.evidence = evidence
         self.findings = Findings()
         self.plan: tuple[plan.Check, ...] = ()
-        self._sources: dict[str, Any] = _open_sources(config, evidence)
+        self._sources: dict[str, Any] = sources_of(config, evidence)
         self._given = {**self._sources, "window": window, "alert": alert, "alerts_of_group": (alert, *self.others)}
         self._ahead = Ahead()
         weakref.finalize(self, _close, tuple(self._sources.values()))
@@ -99,8 +96,8 @@ class Runbook:
         if namespace is not None:
             given = given.from_namespace(namespace)
         config = settings.load()
-        evidence = _evidence(config)
-        alert, others, window = _situation(procedure, given, evidence, config)
+        evidence = evidence_of(config)
+        alert, others, window = situation_of(procedure, given, evidence, config)
         book = cls(procedure, alert, others, window, evidence, config)
         if namespace is not None:
             notebook = plan.notebook_of(procedure, config.runbook_notebook, *_front_ends())
@@ -282,61 +279,6 @@ class Runbook:
         _show({"text/plain": situation, "text/html": html, CONTEXT_MIME: context.to_json()})
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What `Runbook.open` is given: a notebook's common parameters, see there."""
-
-    alertname: str
-    severity: str
-    starts_at: str
-    as_of: str
-    lookback_hours: float
-    labels: Mapping[str, str]
-    alerts: Sequence[Mapping[str, Any]]
-
-    def from_namespace(self, namespace: Mapping[str, Any]) -> Given:
-        """The values that a notebook's globals hold under these names; those they do not hold as they are."""
-        found = {part.name: namespace[part.name] for part in fields(self) if part.name in namespace}
-        return replace(self, **found)
-
-
-def _evidence(config: settings.Settings) -> Evidence:
-    return Evidence(
-        record=Path(config.runbook_record) if config.runbook_record else None,
-        replay=Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None,
-        secrets=config.secrets,
-        limit_seconds=config.runbook_query_seconds,
-    )
-
-
-def _situation(
-    procedure: str, given: Given, evidence: Evidence, config: settings.Settings
-) -> tuple[Alert, list[Alert], Window]:
-    """The alert that the investigation is about, the others of its group, and the window to look at."""
-    past = evidence.replay.context if evidence.replay else {}
-    now = _first_time(given.as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
-    firing = [alert_from_json(evidence.redact(dict(alert))) for alert in given.alerts]
-    subject = subject_of(firing) if firing else None
-    began = _first_time(
-        given.starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at
-    )
-    labels = {"alertname": given.alertname or procedure}
-    labels |= subject.labels if subject else {}
-    labels |= evidence.redact(dict(given.labels))
-    if given.severity:
-        labels.setdefault("severity", given.severity)
-    alert = Alert(
-        name=labels["alertname"],
-        labels=labels,
-        annotations=subject.annotations if subject else {},
-        starts_at=began or now,
-        generator_url=subject.generator_url if subject else "",
-        fingerprint=subject.fingerprint if subject else "",
-    )
-    others = [other for other in firing if other is not subject]
-    return alert, others, window_of(began or now, now, given.lookback_hours)
-
-
 def _front_ends() -> tuple[str | None, ...]:
     """Where front ends say which notebook a kernel is for: Jupyter Server's variable."""
     return (os.environ.get("JPY_SESSION_NAME"),)
@@ -386,29 +328,6 @@ def _units(frame: pd.DataFrame) -> dict[str, str]:
     return dict.fromkeys(frame.select_dtypes("number").columns, "") | dict.fromkeys(
         frame.select_dtypes("datetimetz").columns, "time"
     )
-
-
-def _first_time(*candidates: str | datetime | None) -> datetime | None:
-    for candidate in candidates:
-        if isinstance(candidate, datetime):
-            return candidate.astimezone(UTC)
-        if candidate:
-            return parse_time(candidate)
-    return None
-
-
-def _open_sources(config: settings.Settings, evidence: Evidence) -> dict[str, Any]:
-    def plain_value(secret: Any) -> str | None:
-        return secret.get_secret_value() if secret else None
-
-    return {
-        "database": Database(plain_value(config.database_url), evidence, namespace=config.kube_namespace),
-        "metrics": Metrics(plain_value(config.prometheus_url), evidence),
-        "cluster": Cluster(
-            config.kubeconfig, config.kubernetes_service_host is not None, config.kube_namespace, evidence
-        ),
-        "alerts": Alerts(plain_value(config.alertmanager_url), evidence),
-    }
 
 
 def _close(sources: Sequence[Any]) -> None:

@@ -20,10 +20,10 @@ import psycopg
 import pytest
 
 from runbook import embedded
-from runbook.demo import worlds
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
 from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database
 from runbook.sources.evidence import Evidence
+from tests import worlds
 
 
 def fill(url: str) -> None:
@@ -297,7 +297,7 @@ def test_another_database_than_ours_is_told_apart(
 def trading(schema: str) -> Callable[[str], None]:
     def make(url: str) -> None:
         with psycopg.connect(url) as connection:
-            connection.execute((resources.files("runbook.demo") / "schema" / f"{schema}.sql").read_bytes())
+            connection.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
 
     return make
 

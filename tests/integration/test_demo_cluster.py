@@ -11,10 +11,11 @@ import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from runbook.demo import health, incidents, logs, objects
-from runbook.demo.cluster import Cluster, State
-from runbook.demo.moment import AS_OF, SEED
-from runbook.demo.simulation import Simulation, simulate
+from cryptofunk_demo import health, incidents, logs, objects
+from cryptofunk_demo.cluster import Cluster
+from cryptofunk_demo.moment import AS_OF, SEED
+from cryptofunk_demo.simulation import Simulation, simulate
+from cryptofunk_demo.state import State
 
 SPACE = "cryptofunk"
 

@@ -15,11 +15,12 @@ import psutil
 import psycopg
 import pytest
 
-from runbook.demo import incidents, worlds
-from runbook.demo.database import SCHEMAS
-from runbook.demo.moment import AS_OF, MOMENT
-from runbook.demo.platform import Platform
+from cryptofunk_demo import incidents
+from cryptofunk_demo.database import SCHEMAS
+from cryptofunk_demo.moment import AS_OF, MOMENT
+from cryptofunk_demo.platform import Platform
 from runbook.errors import DemoError
+from tests import worlds
 
 needs_prometheus = pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed")
 needs_alertmanager = pytest.mark.skipif(
@@ -114,7 +115,7 @@ def test_a_second_start_copies_what_is_kept_and_changes_stay_with_one_platform(
     options = {"metrics": False, "cluster": False, "alertmanager": False}
     with Platform.start("healthy", folder=run_folder, **options) as first:
         worlds.no_session(first)
-        monkeypatch.setattr("runbook.demo.platform.simulate", lambda *_: pytest.fail("it was simulated again"))
+        monkeypatch.setattr("cryptofunk_demo.platform.simulate", lambda *_: pytest.fail("it was simulated again"))
         with Platform.start("healthy", folder=run_folder, **options) as second:
             count = "SELECT count(*) FROM trading_sessions"
             assert one(first.environment["DATABASE_URL"], count) == (0,)
@@ -212,7 +213,7 @@ def test_a_hanging_server_takes_connections_and_says_nothing() -> None:
 def test_prometheus_ends_with_its_owner_even_when_killed(run_folder: Path) -> None:
     program = (
         "import sys, time, pathlib\n"
-        "from runbook.demo.platform import Platform\n"
+        "from cryptofunk_demo.platform import Platform\n"
         "p = Platform.start('healthy', folder=pathlib.Path(sys.argv[1]), cluster=False)\n"
         "print('ready', flush=True)\n"
         "time.sleep(600)\n"

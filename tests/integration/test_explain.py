@@ -38,7 +38,7 @@ def fill(schema: str) -> Callable[[str], None]:
     def make(url: str) -> None:
         with psycopg.connect(url) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-            connection.execute((resources.files("runbook.demo") / "schema" / f"{schema}.sql").read_bytes())
+            connection.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
 
     return make
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from benchmarks import volume
-from runbook.demo.platform import Platform
+from cryptofunk_demo.platform import Platform
 from runbook.sources.database import _statement
 from tests.integration.test_explain import QUESTIONS, SAMPLES
 

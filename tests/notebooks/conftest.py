@@ -2,7 +2,7 @@
 
 `NOTEBOOKS`  every notebook there is; a new one is in every test without being named anywhere.
 `platforms`  a function: `platforms(incident, schema="platform", world="")` -> a running demo platform, its data
-             changed by that world of runbook.demo.worlds. Kept for the next test, the latest few of them.
+             changed by that world of tests.worlds. Kept for the next test, the latest few of them.
 `investigate`  a function: runs a notebook's cells in this process, through the real session, and returns all
              that it displayed: an `Investigation`.
 """
@@ -22,15 +22,16 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
 
+from cryptofunk_demo import incidents
+from cryptofunk_demo.platform import Platform
 from runbook import catalog, parameters
 from runbook import settings as settings_module
 from runbook.alert import alert_from_json
 from runbook.catalog import FALLBACK
-from runbook.demo import incidents, worlds
-from runbook.demo.platform import Platform
 from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME
 from runbook.runner.request import Request, prepare
 from runbook.settings import Settings
+from tests import worlds
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = parameters.Folders(ROOT / "notebooks", ROOT / "parameters")

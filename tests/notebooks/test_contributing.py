@@ -1,62 +1,146 @@
-"""CONTRIBUTING's walked example: a notebook, a parameters file and a catalog line are a procedure."""
+"""CONTRIBUTING's walk, done to its last line on a copy of the repository: a procedure, a step and an incident of one's own."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
 import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from runbook import settings as settings_module
-from runbook.demo.platform import Platform
-from runbook.parameters import Folders
-from runbook.runner import Request, RunStatus, run
-from tests.notebooks.conftest import FOLDERS, ROOT
+from tests.notebooks.conftest import ROOT
 
-NAME = "RedisLowHitRate"
+COPIED = ("benchmarks", "deploy", "docs", "lib", "notebooks", "parameters", "tests")
+FILES = (
+    "CONTRIBUTING.md",
+    "README.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "constraints.txt",
+    "environment.yml",
+    "pyproject.toml",
+)
+NOTEBOOK = "notebooks/RedisLowHitRate.ipynb"
+BIN = ROOT / ".venv" / "bin"
+_FILE = re.compile(r"`([\w./-]+\.(?:py|yaml|toml|ipynb))`")
+_FENCE = re.compile(r" *```(\w*)$")
 
 
-def blocks() -> list[tuple[str, str]]:
-    """(language, text) of each fenced block of the section."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, its text, and the file that the text before it names last."""
+
+    language: str
+    text: str
+    path: str
+
+
+def blocks() -> Iterator[Block]:
+    """The blocks of the walk, in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = text[text.index("## Add a procedure") : text.index("## House rules")]
-    found = re.findall(r"^ +```(\w+)\n(.*?)^ +```$", section, re.MULTILINE | re.DOTALL)
-    return [(language, textwrap.dedent(body).rstrip("\n")) for language, body in found]
-
-
-def walked(folder: Path) -> Folders:
-    """notebooks/ and parameters/ in `folder`, made as the section says."""
-    shutil.copytree(FOLDERS.parameters, folder / "parameters")
-    (folder / "notebooks").mkdir()
-    kernel = {"name": "runbook", "display_name": "Runbook", "language": "python"}
-    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-    yamls: list[str] = []
-    for language, text in blocks():
-        if language == "yaml":
-            yamls.append(text)
-        elif language == "markdown":
-            notebook.cells.append(nbformat.v4.new_markdown_cell(text))
+    section = text[text.index("## Add a procedure") : text.index("### A source of its own")]
+    path, language, lines = "", "", None
+    for line in section.splitlines(keepends=True):
+        fence = _FENCE.match(line.rstrip("\n"))
+        if lines is None and fence:
+            language, lines = fence[1], []
+        elif lines is not None and fence:
+            yield Block(language, textwrap.dedent("".join(lines)), path)
+            lines = None
+        elif lines is not None:
+            lines.append(line)
         else:
-            tags = ["parameters"] if text.startswith("alertname") else []
-            notebook.cells.append(nbformat.v4.new_code_cell(text, metadata={"tags": tags} if tags else {}))
-    nbformat.write(notebook, folder / "notebooks" / f"{NAME}.ipynb")
-    values, line = yamls
-    (folder / "parameters" / f"{NAME}.yaml").write_text(values + "\n")
-    with (folder / "parameters" / "catalog.yaml").open("a") as catalog:
-        catalog.write(textwrap.indent(line, "  ") + "\n")
-    return Folders(folder / "notebooks", folder / "parameters")
+            for name in _FILE.findall(line):
+                path = name if "/" in name or name == "pyproject.toml" else f"notebooks/{name}"
+
+
+class Walk:
+    """A copy of the repository in which the walk is done."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in COPIED:
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".ipynb_checkpoints")
+            shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
+        for name in FILES:
+            shutil.copyfile(ROOT / name, root / name)
+
+    def take(self, block: Block) -> None:
+        """Do what one block says."""
+        match block.language:
+            case "sh":
+                for command in block.text.splitlines():
+                    self.run(command)
+            case "diff":
+                self.change(block)
+            case _ if block.path == NOTEBOOK:
+                self.add_cell(block)
+            case _:
+                target = self.root / block.path
+                target.parent.mkdir(exist_ok=True)
+                target.write_text(block.text, encoding="utf-8")
+
+    def add_cell(self, block: Block) -> None:
+        path = self.root / NOTEBOOK
+        kernel = {"name": "runbook", "display_name": "Runbook", "language": "python"}
+        empty = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
+        notebook = nbformat.read(path, 4) if path.exists() else empty
+        source = block.text.rstrip("\n")
+        if block.language == "markdown":
+            notebook.cells.append(nbformat.v4.new_markdown_cell(source))
+        else:
+            metadata = {"tags": ["parameters"]} if source.startswith("alertname") else {}
+            notebook.cells.append(nbformat.v4.new_code_cell(source, metadata=metadata))
+        nbformat.write(notebook, path)
+
+    def change(self, block: Block) -> None:
+        lines = block.text.splitlines()
+        before = "\n".join(line[1:] for line in lines if line[:1] in (" ", "-"))
+        after = "\n".join(line[1:] for line in lines if line[:1] in (" ", "+"))
+        path = self.root / block.path
+        if path.suffix == ".ipynb":
+            notebook = nbformat.read(path, 4)
+            (cell,) = [cell for cell in notebook.cells if before in cell.source]
+            cell.source = cell.source.replace(before, after)
+            nbformat.write(notebook, path)
+            return
+        text = path.read_text(encoding="utf-8")
+        assert text.count(f"{before}\n") == 1, f"{block.path} does not hold once:\n{before}"
+        path.write_text(text.replace(f"{before}\n", f"{after}\n"), encoding="utf-8")
+
+    def run(self, command: str) -> None:
+        """Run one command line as a contributor would, on the copy's code with this repository's installation."""
+        lines = self.checks() if command == "make check" else [command.replace(".venv/bin", str(BIN))]
+        environment = os.environ | {"PYTHONPATH": str(self.root / "lib")}
+        for line in lines:
+            done = subprocess.run(
+                line, shell=True, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"$ {line}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+
+    def checks(self) -> list[str]:
+        """The commands of `make check`; make itself would set up a virtual environment for the copy."""
+        makefile = (self.root / "Makefile").read_text(encoding="utf-8")
+        recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+        assert recipe
+        return [line.strip().removeprefix("@").replace("$(BIN)", str(BIN)) for line in recipe[1].splitlines()]
 
 
 @pytest.mark.slow
-def test_the_walked_example_runs(tmp_path: Path, platforms: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Slow: a kernel starts. The alert finds its new notebook, and the page is complete."""
-    platform: Platform = platforms("flash-crash")  # type: ignore[operator]
-    for name, value in platform.environment.items():
-        monkeypatch.setenv(name, value)
-    result = run(Request(NAME), tmp_path / "reports", folders=walked(tmp_path), settings=settings_module.load())
-    assert result.outcome["procedure"] == NAME
-    assert result.status is RunStatus.COMPLETE, result.outcome
-    assert {one["id"] for one in result.outcome["findings"]} >= {"alerting.firing", "alerting.history"}
+@pytest.mark.timeout(1200)
+def test_the_walk_ends_well(tmp_path: Path) -> None:
+    """Slow: checks the whole copy twice, and runs the new notebook in every world."""
+    walk = Walk(tmp_path)
+    walked = list(blocks())
+    assert [block.language for block in walked].count("sh") == 2
+    for block in walked:
+        walk.take(block)
+    recorded = tmp_path / "lib" / "cryptofunk_demo" / "recorded" / "flushed-cache" / "manifest.json"
+    assert json.loads(recorded.read_text(encoding="utf-8"))["answers"]

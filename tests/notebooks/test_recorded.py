@@ -1,6 +1,6 @@
 """The recorded evidence of the demo answers every question that its notebooks ask of Prometheus and Alertmanager.
 
-Where this fails a question has changed: `python -m runbook.demo.recording` records anew.
+Where this fails a question has changed: `python -m tests.recording` records anew.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from runbook.demo import incidents, prometheus
-from runbook.demo.platform import Platform
+from cryptofunk_demo import incidents, prometheus
+from cryptofunk_demo.platform import Platform
 from tests.notebooks.conftest import CATALOG, Investigation
 
 INCIDENTS = sorted(incidents.INCIDENTS)

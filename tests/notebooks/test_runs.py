@@ -12,13 +12,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from cryptofunk_demo.platform import Platform
 from runbook import settings as settings_module
 from runbook.alert import alert_from_json
-from runbook.demo import worlds
-from runbook.demo.platform import Platform
 from runbook.outcome import OUTCOME_MIME
 from runbook.runner import Request, RunStatus, run
 from runbook.settings import Settings
+from tests import worlds
 from tests.notebooks.conftest import FOLDERS, NOTEBOOKS, ROOT, alert_of, incidents_of
 
 MODEL = "MaxDrawdownExceeded"

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from runbook.demo import incidents, worlds
-from runbook.demo.platform import Platform
+from cryptofunk_demo import incidents
+from cryptofunk_demo.platform import Platform
+from tests import worlds
 from tests.notebooks.conftest import NOTEBOOKS, Investigation, alert_of, incidents_of
 from tests.notebooks.inspection import inspect, password_of
 

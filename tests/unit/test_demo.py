@@ -10,11 +10,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from runbook.demo import incidents, logs, metrics, records
-from runbook.demo.market import NAMES
-from runbook.demo.moment import AS_OF, MOMENT, SEED, minute
-from runbook.demo.series import openmetrics
-from runbook.demo.simulation import Simulation, simulate
+from cryptofunk_demo import incidents, logs, metrics, records
+from cryptofunk_demo.market import NAMES
+from cryptofunk_demo.moment import AS_OF, MOMENT, SEED, minute
+from cryptofunk_demo.series import openmetrics
+from cryptofunk_demo.simulation import Simulation, simulate
 from runbook.errors import DemoError
 
 SEEDS = (SEED, 7)

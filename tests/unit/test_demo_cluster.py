@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from runbook.demo import patches, selectors
-from runbook.demo.incidents import named
-from runbook.demo.objects import every
-from runbook.demo.refusals import Refusal
+from cryptofunk_demo import patches, selectors
+from cryptofunk_demo.incidents import named
+from cryptofunk_demo.objects import every
+from cryptofunk_demo.refusals import Refusal
 
 POD = {"metadata": {"name": "a", "labels": {"app": "api", "tier": "web"}}, "status": {"phase": "Running"}}
 

@@ -14,9 +14,9 @@ import pandas as pd
 import promql_parser
 import pytest
 
+from cryptofunk_demo import incidents_resources, objects, patches
 from runbook import charts
 from runbook.alert import Alert, Window
-from runbook.demo import incidents_resources, objects, patches
 from runbook.findings import Finding, Findings, NotKnown
 from runbook.outcome import Status, Verdict
 from runbook.steps.disk import causes, claims, figures, reclaimable, storage, verdict, volumes, write_ahead_log

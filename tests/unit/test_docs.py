@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from runbook.demo import incidents
+from cryptofunk_demo import incidents
 
 ROOT = Path(__file__).parents[2]
 

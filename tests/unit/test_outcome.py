@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from runbook import tables
 from runbook.findings import Finding, plain
-from runbook.outcome import Conclusion, SourceState, Status, read_finding, worst
+from runbook.outcome import Conclusion, Outcome, SourceState, Status, read_finding, worst
 from runbook.words import one_line, visible
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -106,3 +107,17 @@ def test_a_finding_that_cannot_be_read_is_unknown_and_never_dropped() -> None:
     for data in (None, [], {"id": "a", "status": "fine", "title": "t"}, {"status": "ok"}):
         assert read_finding(data, "cell-3").status is Status.UNKNOWN
     assert read_finding({"title": "t"}, "cell-3").id == "cell-3"
+
+
+def test_the_schema_in_docs_is_the_models() -> None:
+    """After a change of the model: write `Outcome.model_json_schema()` to docs/outcome.schema.json and read the diff."""
+    written = Path(__file__).parents[2] / "docs" / "outcome.schema.json"
+    assert json.loads(written.read_text(encoding="utf-8")) == Outcome.model_json_schema()
+
+
+def test_the_fixed_fields_come_first_and_what_is_new_is_no_error() -> None:
+    fixed = ["run_id", "alertname", "procedure", "severity", "status", "verdict", "started_at", "finished_at", "as_of"]
+    assert list(Outcome.model_fields)[:12] == [*fixed, "cells", "sources", "findings"]
+    newer = dict.fromkeys(fixed, "x") | {"status": "complete", "starts_at": "x", "of_tomorrow": 1}
+    newer |= {"cells": {"ran": 1}, "sources": [{"name": "a", "status": "ok", "reason": ""}], "findings": []}
+    assert Outcome.model_validate(newer).cells.total == 1

@@ -15,10 +15,10 @@ import promql_parser
 import pytest
 from scipy import stats
 
+from cryptofunk_demo import heap as demo_heap
+from cryptofunk_demo import incidents_resources, objects, patches
+from cryptofunk_demo.workloads import BY_NAME
 from runbook.alert import Alert, Window
-from runbook.demo import heap as demo_heap
-from runbook.demo import incidents_resources, objects, patches
-from runbook.demo.workloads import BY_NAME
 from runbook.legacy import Finding
 from runbook.outcome import Status
 from runbook.steps.resources import heap

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook import tables, templates
-from runbook.demo.worlds import NASTY
 from runbook.findings import Finding, Table
 from runbook.outcome import Action, ChecklistItem, Conclusion, Status
 from runbook.sources.evidence import Answer
 from runbook.words import amount, duration, moment, percent
 from tests.notebooks.inspection import Vocabulary
+from tests.worlds import NASTY
 
 NOON = datetime(2026, 1, 15, 12, 0, 5, tzinfo=UTC)
 

@@ -189,7 +189,7 @@ class Compression:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What sessions from `before` would give back with all that hangs on them. `key`: the column that names a session."""
+    """What sessions from `before` would give back with all that hangs on them. `key`: the column that names one."""
 
     sessions: float
     gain_bytes: float

@@ -17,8 +17,8 @@ from runbook.words import amount
 
 _ASSUMED_RATIO = 0.1
 _NO_CHUNKS = (
-    "compress_chunk and show_chunks do not exist here. Deleting old candles makes room in the table, not on the volume: "
-    "only VACUUM FULL (which locks the table) or pg_repack gives it back."
+    "compress_chunk and show_chunks do not exist here. Deleting old candles makes room in the table, "
+    "not on the volume: only VACUUM FULL (which locks the table) or pg_repack gives it back."
 )
 _DELETING = (
     "They are deleted in the table's order: other tables refer to them, so deleting the sessions first is refused. "

@@ -81,7 +81,7 @@ def growth(
 
 
 def with_sizes(rows: pd.DataFrame, sizes: Tables) -> pd.DataFrame:
-    """`rows` with each table's total_bytes and rows (rows_all where they have their own); NaN for one without a size."""
+    """`rows` with each table's total_bytes and rows (rows_all where they have their own); NaN where unknown."""
     known = sizes.rows[["table", "total_bytes", "rows"]].drop_duplicates("table")
     return rows.merge(known, on="table", how="left", suffixes=("", "_all"))
 

@@ -196,8 +196,9 @@ def _expand(size: Expansion, namespace: str) -> Iterator[Action]:
 
 
 def _archive_actions(old: Archive, namespace: str) -> Iterator[Action]:
+    # These statements are text for people to copy; nothing runs them.
     before = f"'{old.before:%Y-%m-%d %H:%M:%S}+00'"
-    chosen = f"SELECT {old.key} FROM trading_sessions WHERE created_at < {before}"  # noqa: S608 - text for people to copy
+    chosen = f"SELECT {old.key} FROM trading_sessions WHERE created_at < {before}"  # noqa: S608
     orders = f"SELECT id FROM orders WHERE session_id IN ({chosen})"  # noqa: S608
     queries = {
         "trading_sessions": f"SELECT * FROM trading_sessions WHERE created_at < {before}",  # noqa: S608

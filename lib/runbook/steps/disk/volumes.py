@@ -28,7 +28,10 @@ _SLOWEST = 0.0005
 
 
 def usage(metrics: Metrics, alert: Alert, window: Window, volume: str = "") -> Finding[VolumeUsage]:
-    """Disk usage: used and capacity of every volume at the report's moment; the alert's, else the fullest, is the subject."""
+    """Disk usage: used and capacity of every volume at the report's moment.
+
+    The alert's volume, else the fullest, is the subject.
+    """
     samples = _samples(metrics, alert, window)
     if samples.empty or "persistentvolumeclaim" not in samples:
         return Finding(
@@ -137,7 +140,7 @@ def _forecast(
 
 
 def _drawn(used: float, per_second: float, likely: float, window: Window) -> pd.DataFrame:
-    """The forecast as a line (time, value): from what is used now, at the same growth, to full; a week of it at most."""
+    """The forecast as a line (time, value): from what is used now, at the same growth, to full; at most a week."""
     seconds = min(likely, _DRAWN_DAYS * DAY)
     times = [window.as_of, window.as_of + timedelta(seconds=seconds)]
     return pd.DataFrame(
