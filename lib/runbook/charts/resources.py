@@ -11,31 +11,34 @@ from runbook.charts.figure import Line, bars, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.findings import Finding
 from runbook.steps.disk import Forecast, Growth, Tables
+from runbook.steps.resources import HeapProfile, Throttling, UsageHistory
 from runbook.words import amount
 
-_UNITS = {"memory": "bytes", "cpu": "cores"}
+_UNITS = {"memory": ("bytes", "memory"), "cpu": ("cores", "CPU")}
+"""Of a resource: the unit, and what it is called."""
 
 
-def usage(finding: Finding, window: Window) -> Chart | None:
+def usage(finding: Finding[UsageHistory], window: Window) -> Chart | None:
     """A container's memory or CPU over the window, with its limit."""
-    kind, limit = finding.figures["resource"], finding.figures["limit"]
-    unit = _UNITS[kind]
-    lines = [Line("memory" if kind == "memory" else "CPU", finding.series["usage"], fill=True)]
-    limits = [Threshold(limit, f"limit {amount(limit, unit)}")] if math.isfinite(limit) else []
-    return timeline(finding.title, unit, window, lines, thresholds=limits)
+    found = finding.known
+    unit, label = _UNITS[found.resource]
+    limit = Threshold(found.limit, f"limit {amount(found.limit, unit)}")
+    limits = [limit] if math.isfinite(found.limit) else []
+    return timeline(finding.title, unit, window, [Line(label, found.curve, fill=True)], thresholds=limits)
 
 
-def throttled(finding: Finding, window: Window) -> Chart | None:
+def throttled(finding: Finding[Throttling], window: Window) -> Chart | None:
     """The share of throttled CPU periods over the window; None where it hardly was."""
-    if finding.series["throttled"]["value"].max() < 0.02:
+    curve = finding.known.curve
+    if curve["value"].max() < 0.02:
         return None
-    return timeline(finding.title, "%", window, [Line("throttled", finding.series["throttled"], "orange")],
-                    thresholds=[Threshold(0.25, "latency suffers above 25 %")])  # fmt: skip
+    limit = Threshold(0.25, "latency suffers above 25 %")
+    return timeline(finding.title, "%", window, [Line("throttled", curve, "orange")], thresholds=[limit])
 
 
-def heap(finding: Finding, window: Window) -> Chart | None:
+def heap(finding: Finding[HeapProfile], window: Window) -> Chart | None:
     """Live heap memory by the function that holds it."""
-    return bars(finding.title, "bytes", finding.series.get("sites", {}))
+    return bars(finding.title, "bytes", finding.known.by_function)
 
 
 def volume(finding: Finding[Forecast], window: Window) -> Chart | None:
