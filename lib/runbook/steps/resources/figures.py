@@ -1,4 +1,4 @@
-"""What the checks of memory and CPU find, as figures. Memory is in bytes, CPU in cores; a `resource` is one of the two."""
+"""What the checks of memory and CPU find, as figures. Memory is in bytes, CPU in cores; `resource` is either's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RATE_MINUTES = 5
 class PodUsage:
     """What pods use against their limits, and those above one.
 
-    `rows`: pod, deployment, container, memory, memory_limit, "of memory limit" and the same of CPU, the fullest first.
+    `rows`, the fullest first: pod, deployment, container, memory, memory_limit, "of memory limit", the same of CPU.
     """
 
     rows: pd.DataFrame
@@ -30,7 +30,7 @@ class PodUsage:
 
 
 class Chosen(Enum):
-    """Why this pod is the affected one. Sibling, stranger: the alert's pod is gone, this is of its deployment, or not."""
+    """Why this pod is the affected one. Sibling, stranger: the alert's is gone, this is of its deployment, or not."""
 
     NAMED = "named"
     FULLEST = "fullest"
@@ -40,7 +40,7 @@ class Chosen(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """The affected pod and how full it is. `limit` and `ratio` are NaN without a limit; `named`: the pod of the alert."""
+    """The affected pod and how full it is. `limit` and `ratio` are NaN without a limit; `named`: the alert's pod."""
 
     pod: str
     container: str
@@ -108,7 +108,7 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class OomHistory:
-    """Whether the pod was killed for memory, lately or ever, and its restarts in a day; NaN where they are not known."""
+    """Whether the pod was killed for memory, lately or ever, and its restarts in a day; NaN where not known."""
 
     app: str
     is_killed: bool
@@ -192,7 +192,7 @@ class Rise:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The limit that holds the peak, also as Kubernetes writes it, and how long it would last; infinite without growth."""
+    """The limit that holds the peak, also as Kubernetes writes it; how long it would last, infinite without growth."""
 
     is_needed: bool
     limit: float

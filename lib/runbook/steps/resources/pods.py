@@ -155,7 +155,7 @@ def _fuller(pods: pd.DataFrame) -> str:
 
 
 def _candidates(pods: pd.DataFrame, named: str) -> tuple[Chosen, pd.DataFrame]:
-    """The pods of which the fullest is the affected one, and why: the one named, else those of its deployment, else all."""
+    """The pods of which the fullest is the affected one, and why: the named, else those of its deployment, else all."""
     mine = pods[pods["pod"] == named]
     if len(mine):
         return Chosen.NAMED, mine
