@@ -223,4 +223,6 @@ def plain(value: Any) -> Any:
 
 
 def _is_curve(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(_is_curve(part) for part in value.values())
     return type(value).__name__ in _CURVES

@@ -11,10 +11,10 @@ import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.legacy import Finding
+from runbook.findings import Finding, Findings, step_id
 from runbook.outcome import Status
-from runbook.steps.exposure import observations as exposure
-from runbook.steps.exposure import openings
+from runbook.steps import exposure
+from runbook.steps.exposure.figures import Approvals, BreachCause, Limits, Openers, Reduction
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -36,28 +36,59 @@ class Source:
 
 
 def limits_row(**changes: Any) -> pd.DataFrame:
-    row = {"session_id": "s1", "mode": "LIVE", "max_position_size": "0.1", "max_positions": "3", "default_stop_loss": "0.02", "min_confidence": "0.7",
-           "equity": 10_000.0, "stored_equity": 10_000.0, "initial_capital": 10_000.0}  # fmt: skip
+    row = {
+        "session_id": "s1",
+        "mode": "LIVE",
+        "max_position_size": "0.1",
+        "max_positions": "3",
+        "default_stop_loss": "0.02",
+        "min_confidence": "0.7",
+        "equity": 10_000.0,
+        "stored_equity": 10_000.0,
+        "initial_capital": 10_000.0,
+    }
     return pd.DataFrame([{**row, **changes}])
 
 
-def bounds(**changes: Any) -> Finding:
+def bounds(**changes: Any) -> Finding[Limits]:
     return exposure.limits(Source(limits_row(**changes)), WINDOW)  # type: ignore[arg-type]
 
 
 def held(*positions: tuple[str, float, float], agent: str = "trend-follower") -> pd.DataFrame:
     """Open positions as (symbol, notional now, notional at entry), the newest last."""
     rows = [
-        {"position_id": f"p{i}", "symbol": symbol, "side": "LONG", "quantity": now / 100, "entry_price": entry / (now / 100), "last_price": 100.0, "notional": now,
-         "entry_notional": entry, "unrealized_pnl": now - entry, "stop_loss": 95.0, "agent": f"{agent}-{i}", "session_id": "s1", "entry_equity": 10_000.0,
-         "entry_time": pd.Timestamp(MOMENT - timedelta(minutes=60 - i))}
+        {
+            "position_id": f"p{i}",
+            "symbol": symbol,
+            "side": "LONG",
+            "quantity": now / 100,
+            "entry_price": entry / (now / 100),
+            "last_price": 100.0,
+            "notional": now,
+            "entry_notional": entry,
+            "unrealized_pnl": now - entry,
+            "stop_loss": 95.0,
+            "agent": f"{agent}-{i}",
+            "session_id": "s1",
+            "entry_equity": 10_000.0,
+            "entry_time": pd.Timestamp(MOMENT - timedelta(minutes=60 - i)),
+        }
         for i, (symbol, now, entry) in enumerate(positions)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
-def now(*positions: tuple[str, float, float], **limits: Any) -> Finding:
+def now(*positions: tuple[str, float, float], **limits: Any) -> Finding[exposure.Exposure]:
     return exposure.current(bounds(**limits), Source(held(*positions)), WINDOW)  # type: ignore[arg-type]
+
+
+NOT_ASKED = Finding[Openers](Status.OK, "")
+
+
+def findings(*found: Finding[Any]) -> Findings:
+    """As the session would have them, each under its step's id."""
+    steps = {exposure.Exposure: exposure.current, BreachCause: exposure.cause, Reduction: exposure.reduction}
+    return Findings(finding.named(step_id(steps[type(finding.figures)])) for finding in found)
 
 
 STACKED = (("SOLUSDT", 900.0, 900.0), ("SOLUSDT", 950.0, 950.0), ("ETHUSDT", 500.0, 500.0))
@@ -76,20 +107,18 @@ STACKED = (("SOLUSDT", 900.0, 900.0), ("SOLUSDT", 950.0, 950.0), ("ETHUSDT", 500
 )
 def test_the_kind_of_breach(positions: tuple[tuple[str, float, float], ...], kind: str) -> None:
     found = now(*positions)
-    assert found.figures["kind"] == kind
+    assert found.known.kind == kind
     assert (found.status is Status.OK) == (kind == "none")
 
 
 def test_limits_come_from_the_session_else_the_defaults() -> None:
     loose = bounds(max_position_size="0.25", max_positions=None, min_confidence="NaN")
-    assert (loose.figures["max_position_size"], loose.figures["max_positions"], loose.figures["min_confidence"]) == (
-        0.25,
-        3.0,
-        0.7,
-    )
+    limits = loose.known
+    assert (limits.max_position_size, limits.max_positions, limits.min_confidence) == (0.25, 3.0, 0.7)
+    assert limits.defaulted == ("max_positions", "min_confidence")
     assert loose.status is Status.WARNING
     assert "max_positions" in loose.detail
-    assert bounds(max_position_size="<script>").figures["max_position_size"] == 0.1
+    assert bounds(max_position_size="<script>").known.max_position_size == 0.1
 
 
 def test_without_a_session_or_a_value_limits_are_unknown() -> None:
@@ -102,52 +131,71 @@ def test_positions_without_a_price_are_not_called_nothing() -> None:
     frame = held(("SOLUSDT", 900.0, 900.0)).assign(notional=float("nan"))
     assert exposure.current(bounds(), Source(frame), WINDOW).status is Status.UNKNOWN  # type: ignore[arg-type]
     none = exposure.current(bounds(), Source(held()), WINDOW)  # type: ignore[arg-type]
-    assert (none.status, none.figures["count"]) == (Status.OK, 0)
+    assert (none.status, none.known.count) == (Status.OK, 0)
 
 
 def test_reducing_closes_the_newest_first_down_to_the_limit() -> None:
     found = exposure.reduction(now(*STACKED), bounds())
     table = found.tables[0].frame
-    assert found.figures["notional"] == pytest.approx(850.0)
+    assert found.known.notional == pytest.approx(850.0)
     assert table["agent"].tolist() == ["trend-follower-1"]
     assert table["close"].tolist() == ["part"]
-    assert found.figures["fees"] == pytest.approx(0.85)
+    assert found.known.fees == pytest.approx(0.85)
 
 
 def test_reducing_too_many_closes_the_smallest() -> None:
     positions = (("A", 500.0, 500.0), ("B", 300.0, 310.0), ("C", 600.0, 600.0), ("D", 400.0, 400.0))
     found = exposure.reduction(now(*positions), bounds())
     assert found.tables[0].frame["symbol"].tolist() == ["B"]
-    assert found.figures["pnl"] == pytest.approx(-10.0)
+    assert found.known.pnl == pytest.approx(-10.0)
 
 
 def test_nothing_is_reduced_within_the_limits() -> None:
-    assert exposure.reduction(now(("SOLUSDT", 900.0, 900.0)), bounds()).figures["positions"] == 0
+    assert exposure.reduction(now(("SOLUSDT", 900.0, 900.0)), bounds()).known.positions == 0
 
 
-def opened(current: Finding, stated: list[Any]) -> pd.DataFrame:
-    return pd.DataFrame({
-        "position_id": [f"p{i}" for i in range(len(stated))], "symbol": current.series["positions"].sort_values("position_id")["symbol"].tolist()[: len(stated)],
-        "side": "LONG", "entry_time": pd.Timestamp(MOMENT), "agent": "trend-follower", "signal": "BUY", "confidence": 0.8, "reasoning": "because", "model": "m",
-        "signalled_at": pd.Timestamp(MOMENT), "entry_reason": "because", "risk_answer": ["Approved" if one is not None else None for one in stated],
-        "risk_confidence": 0.8, "answered_at": pd.Timestamp(MOMENT), "stated_share": [None if one is None else str(one) for one in stated],
-    })  # fmt: skip
+def opened(current: Finding[exposure.Exposure], stated: list[Any]) -> pd.DataFrame:
+    symbols = current.known.positions.sort_values("position_id")["symbol"].tolist()[: len(stated)]
+    return pd.DataFrame(
+        {
+            "position_id": [f"p{i}" for i in range(len(stated))],
+            "symbol": symbols,
+            "side": "LONG",
+            "entry_time": pd.Timestamp(MOMENT),
+            "agent": "trend-follower",
+            "signal": "BUY",
+            "confidence": 0.8,
+            "reasoning": "because",
+            "model": "m",
+            "signalled_at": pd.Timestamp(MOMENT),
+            "entry_reason": "because",
+            "risk_answer": ["Approved" if one is not None else None for one in stated],
+            "risk_confidence": 0.8,
+            "answered_at": pd.Timestamp(MOMENT),
+            "stated_share": [None if one is None else str(one) for one in stated],
+        }
+    )
 
 
-def answers(current: Finding, stated: list[Any]) -> Finding:
-    by = openings.openers(current, Source(opened(current, stated)), WINDOW)  # type: ignore[arg-type]
-    return openings.approvals(by, current)
+def answers(current: Finding[exposure.Exposure], stated: list[Any]) -> Finding[Approvals]:
+    by = exposure.openers(current, Source(opened(current, stated)), WINDOW)  # type: ignore[arg-type]
+    return exposure.approvals(by, current)
 
 
 @pytest.mark.parametrize(
     ("entry", "reason", "repeats"),
-    [("trend: EMA cross", "EMA cross", True), ("because", "because", True), (None, "EMA cross", True), ("by hand", "EMA cross", False),
-     ("by hand", None, False)],
-)  # fmt: skip
+    [
+        ("trend: EMA cross", "EMA cross", True),
+        ("because", "because", True),
+        (None, "EMA cross", True),
+        ("by hand", "EMA cross", False),
+        ("by hand", None, False),
+    ],
+)
 def test_a_reason_is_shown_once(entry: str | None, reason: str | None, repeats: bool) -> None:
     current = now(("SOLUSDT", 900.0, 900.0))
     frame = opened(current, [0.09]).assign(entry_reason=entry, reasoning=reason)
-    found = openings.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
+    found = exposure.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
     assert ("entry_reason" not in found.tables[0].frame.columns) is repeats
 
 
@@ -157,23 +205,23 @@ def test_a_reason_is_shown_once(entry: str | None, reason: str | None, repeats: 
 )
 def test_what_risk_was_told(stated: list[Any], kind: str) -> None:
     found = answers(now(*STACKED), stated)
-    assert found.figures["kind"] == kind
+    assert found.known.kind == kind
     assert found.status is Status.WARNING
 
 
 def test_risk_approved_it_knowing_the_size() -> None:
     current = now(("SOLUSDT", 3400.0, 3400.0))
     asked = answers(current, [0.34])
-    assert asked.figures["kind"] == "knowing"
-    why = exposure.cause(current, Finding("exposure.openers", Status.OK, ""), asked)
+    assert asked.known.kind == "knowing"
+    why = exposure.cause(current, NOT_ASKED, asked)
     assert "trend-follower-0 opened SOLUSDT with 34.0 %" in why.title
 
 
 def test_stacked_positions_blame_no_single_agent() -> None:
     current = now(*STACKED)
-    why = exposure.cause(current, Finding("exposure.openers", Status.OK, ""), answers(current, [0.09, 0.095]))
+    why = exposure.cause(current, NOT_ASKED, answers(current, [0.09, 0.095]))
     cut = exposure.reduction(current, bounds())
-    verdict = exposure.decide({one.id: one for one in (current, why, cut)}, ALERT)
+    verdict = exposure.decide(findings(current, why, cut), ALERT)
     assert "check exposure by symbol" in verdict.decision
     assert "none of the agents is to blame alone" in verdict.summary
     assert not any("sentiment" in action.command or "trend-agent" in action.command for action in verdict.actions)
@@ -185,21 +233,20 @@ def test_the_gauge_is_compared_with_the_positions() -> None:
     frame = pd.DataFrame({"time": times, "value": values, "symbol": "SOLUSDT"})
     source: Any = Source(frame)
     found = exposure.over_time(current, bounds(), source, WINDOW)
-    assert found.figures["since"] == times[40]
-    assert found.figures["apart"] == "ETHUSDT"
+    assert found.known.since == times[40]
+    assert found.known.apart == ("ETHUSDT",)
     promql_parser.parse(source.questions[0])
     empty: Any = Source(frame.iloc[:0])
     assert exposure.over_time(current, bounds(), empty, WINDOW).status is Status.UNKNOWN
 
 
 def test_unknown_exposure_is_never_ok() -> None:
-    verdict = exposure.decide(
-        {"exposure.limits": Finding("exposure.limits", Status.UNKNOWN, "Risk limits: not known")}, ALERT
-    )
+    unknown = Finding[Limits](Status.UNKNOWN, "Risk limits: not known", id="exposure.limits")
+    verdict = exposure.decide(Findings([unknown]), ALERT)
     assert verdict.status is Status.UNKNOWN
 
 
 def test_a_symbol_that_is_not_held_is_said_so_where_no_limit_is_exceeded() -> None:
-    other, held_one = now(("XRPUSDT", 500.0, 500.0)), now(("SOLUSDT", 500.0, 500.0))
-    assert "SOLUSDT, which the alert names, has no open position" in exposure.decide({other.id: other}, ALERT).summary
-    assert "SOLUSDT" not in exposure.decide({held_one.id: held_one}, ALERT).summary
+    other, within = now(("XRPUSDT", 500.0, 500.0)), now(("SOLUSDT", 500.0, 500.0))
+    assert "SOLUSDT, which the alert names, has no open position" in exposure.decide(findings(other), ALERT).summary
+    assert "SOLUSDT" not in exposure.decide(findings(within), ALERT).summary

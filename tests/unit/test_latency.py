@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 
 from runbook.alert import Alert, Window
 from runbook.errors import SourceUnavailable
-from runbook.legacy import Finding
+from runbook.findings import Finding, Findings
 from runbook.outcome import Status
-from runbook.steps.latency import bottleneck, durations, slow_statements
-from runbook.steps.latency import observations as latency
-from runbook.steps.latency import verdict as latency_verdict
+from runbook.steps import latency
+from runbook.steps.latency import Bottleneck, Decisions, Part, Parts, SlowLog, Throttling, durations, slow_statements
+from runbook.steps.latency import series as latency_series
+from runbook.steps.latency.bottleneck import together
+from runbook.steps.latency.figures import AgentLatency, PartLatency
+from runbook.steps.shared.quotas import Limits
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 ALERT = Alert("AgentHighLatency", {"alertname": "AgentHighLatency"}, {}, MOMENT)
@@ -32,25 +36,39 @@ def steps(before: float, now: float, rose: datetime = ROSE) -> pd.DataFrame:
     return pd.DataFrame({"time": TIMES, "value": np.where(pd.Timestamp(rose) <= TIMES, now, before) * noise})
 
 
-def seen(slow: str, fast: str, before: float = 900.0, now: float = 7000.0) -> Finding:
-    name = slow.split(", ", maxsplit=1)[0]
-    figures = {"slow": slow, "fast": fast, "slowest": name, "mean_ms": now, "mean_before_ms": before}
-    return Finding("latency.agents", Status.WARNING, "", figures=figures, series={"agents": {name: {"mean": steps(before, now)}}})  # fmt: skip
+def seen(slow: str, fast: str, before: float = 900.0, now: float = 7000.0) -> Finding[Decisions]:
+    agents = [measured(agent, before, now, is_slow=True) for agent in slow.split()]
+    agents += [measured(agent, before, before, is_slow=False) for agent in fast.split()]
+    series = {agents[0].agent: {"mean": steps(before, now)}}
+    return Finding(Status.WARNING, "", figures=Decisions(tuple(agents), 5000.0, series))
 
 
-def parts(**series: tuple[pd.DataFrame, pd.DataFrame]) -> Finding:
-    names = {"llm": "LLM", "mcp": "MCP tools", "database": "database"}
-    given = {names[key]: {"p95": p95, "share": share} for key, (p95, share) in series.items()}
-    return Finding("latency.parts", Status.OK, "", series={"parts": given})
+def measured(agent: str, before: float, now: float, *, is_slow: bool) -> AgentLatency:
+    return AgentLatency(agent, is_slow, now, now, now, before, now, before, over_share=0.0)
 
 
-def throttled(**share: tuple[float, float]) -> Finding:
-    pods = {f"{kind}-agent-7d9c5b8f6-x2x9k": steps(*pair) for kind, pair in share.items()}
-    figures: dict[str, Any] = {
-        "before": {f"{kind}-agent": pair[0] for kind, pair in share.items()},
-        "now": {f"{kind}-agent": pair[1] for kind, pair in share.items()},
-    }
-    return Finding("latency.throttling", Status.OK, "", figures=figures, series={"throttling": pods})
+def parts(**series: tuple[pd.DataFrame, pd.DataFrame]) -> Finding[Parts]:
+    found = tuple(part(Part[name.upper()], p95, share) for name, (p95, share) in series.items())
+    return Finding(Status.OK, "", figures=Parts(found, moved=(), missing=()))
+
+
+def part(name: Part, p95: pd.DataFrame, share: pd.DataFrame) -> PartLatency:
+    calls, each = durations.medians(p95, WINDOW), durations.medians(share, WINDOW)
+    ratio = durations.ratio_of(calls.now, calls.before)
+    return PartLatency(name, *calls, ratio, *each, p95, share)
+
+
+def throttled(**share: tuple[float, float]) -> Finding[Throttling]:
+    figures = Throttling(
+        throttled=(),
+        highest=max(now for _, now in share.values()),
+        highest_before=max(before for before, _ in share.values()),
+        now={f"{agent}-agent": now for agent, (_, now) in share.items()},
+        before={f"{agent}-agent": before for agent, (before, _) in share.items()},
+        limits={},
+        series={f"{agent}-agent": steps(*pair) for agent, pair in share.items()},
+    )
+    return Finding(Status.OK, "", figures=figures)
 
 
 CALM = throttled(trend=(0.002, 0.002), risk=(0.002, 0.003))
@@ -58,8 +76,8 @@ STEADY = (steps(2500, 2500), steps(1500, 1500))
 
 
 def test_before_and_now_leave_out_what_led_to_the_alert() -> None:
-    assert durations.split(steps(10, 100), WINDOW) == pytest.approx((10, 100), rel=0.05)
-    assert np.isnan(durations.split(None, WINDOW)).all()
+    assert durations.medians(steps(10, 100), WINDOW) == pytest.approx((10, 100), rel=0.05)
+    assert np.isnan(durations.medians(None, WINDOW)).all()
     assert np.isnan(durations.ratio_of(3.0, 0.0))
 
 
@@ -78,64 +96,65 @@ class Throttled:
 def test_throttling_is_known_without_the_limits_and_says_why_they_are_not() -> None:
     source: Any = Throttled()
     found = latency.throttling(source, source, WINDOW)
-    assert (found.status, found.figures["throttled"], found.figures["limits"]) == (Status.WARNING, "trend-agent", {})
+    assert (found.status, found.known.throttled, found.known.limits) == (Status.WARNING, ("trend-agent",), {})
     assert found.detail.endswith("Their limits are not known: Kubernetes did not answer in 5 s.")
 
 
 def test_the_part_that_moved_and_explains_the_time_is_named() -> None:
-    found = bottleneck.cause(
-        seen("trend, risk", ""),
-        parts(llm=(steps(2600, 4100), steps(1500, 2000)), database=(steps(9, 930), steps(50, 6000)), mcp=STEADY),
+    found = latency.cause(
+        seen("trend risk", ""),
+        parts(llm=(steps(2600, 4100), steps(1500, 2000)), database=(steps(9, 930), steps(50, 6000)), mcp_tools=STEADY),
         CALM,
-        WINDOW,
     )
-    assert found.figures["kind"] == "database"
-    assert found.figures["innocent"] == "LLM"
+    assert found.known.part is Part.DATABASE
+    assert [candidate.part for candidate in found.known.innocent] == [Part.LLM]
 
 
 def test_a_part_that_was_slow_before_is_not_the_cause() -> None:
-    found = bottleneck.cause(
+    found = latency.cause(
         seen("trend", "risk"),
         parts(llm=(steps(8000, 8100), steps(5000, 5000))),
         throttled(trend=(0.002, 0.75), risk=(0.002, 0.003)),
-        WINDOW,
     )
-    assert found.figures["kind"] == "CPU"
-    assert found.figures["innocent"] == "LLM"
+    assert found.known.part is Part.CPU
+    assert [candidate.part for candidate in found.known.innocent] == [Part.LLM]
     assert "was so before" in found.detail
 
 
 def test_throttling_of_an_agent_that_is_fast_is_not_the_cause() -> None:
     slow_database = {"database": (steps(9, 930), steps(50, 6000))}
-    found = bottleneck.cause(
-        seen("trend", "risk"), parts(**slow_database), throttled(trend=(0.0, 0.0), risk=(0.0, 0.9)), WINDOW
-    )
-    assert found.figures["kind"] == "database"
+    found = latency.cause(seen("trend", "risk"), parts(**slow_database), throttled(trend=(0.0, 0.0), risk=(0.0, 0.9)))
+    assert found.known.part is Part.DATABASE
 
 
 def test_without_cpu_metrics_cpu_stays_a_suspect() -> None:
-    away = Finding("latency.throttling", Status.UNKNOWN, "CPU throttling: not known")
-    found = bottleneck.cause(seen("trend", "risk"), parts(llm=STEADY), away, WINDOW)
-    assert found.figures["kind"] == "unknown"
+    away = Finding[Throttling](Status.UNKNOWN, "CPU throttling: not known")
+    found = latency.cause(seen("trend", "risk"), parts(llm=STEADY), away)
+    assert found.known.part is None
     assert "remains a suspect" in found.detail
 
 
 def test_without_a_slow_agent_nothing_is_blamed() -> None:
-    found = bottleneck.cause(seen("", "trend", now=900.0), parts(database=(steps(9, 930), steps(50, 60))), CALM, WINDOW)
-    assert (found.status, found.figures["kind"]) == (Status.OK, "none")
+    found = latency.cause(seen("", "trend", now=900.0), parts(database=(steps(9, 930), steps(50, 60))), CALM)
+    assert (found.status, found.known.part, found.known.slow) == (Status.OK, None, ())
 
 
 def test_correlation_needs_enough_points_and_movement() -> None:
-    assert bottleneck.together(steps(1, 10), steps(5, 50)) > 0.95
-    assert np.isnan(bottleneck.together(steps(1, 10).head(5), steps(5, 50).head(5)))
+    assert together(steps(1, 10), steps(5, 50)) > 0.95
+    assert np.isnan(together(steps(1, 10).head(5), steps(5, 50).head(5)))
     flat = pd.DataFrame({"time": TIMES, "value": 1.0})
-    assert np.isnan(bottleneck.together(flat, steps(5, 50)))
+    assert np.isnan(together(flat, steps(5, 50)))
 
 
 @pytest.mark.parametrize(
     "expression",
-    [latency.quantiles_expression(), latency.means_expression(), latency.parts_expression(), latency.throttling_expression('a"b')],
-)  # fmt: skip
+    [
+        latency_series.quantiles_expression(),
+        latency_series.means_expression(),
+        latency_series.parts_expression(),
+        latency_series.throttling_expression('a"b'),
+    ],
+)
 def test_the_promql_is_valid(expression: str) -> None:
     promql_parser.parse(expression)
 
@@ -158,7 +177,7 @@ def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) 
 @pytest.mark.parametrize(
     ("statement", "explained"),
     [
-        ("SELECT close FROM candlesticks WHERE exchange = ? AND close > ?", "SELECT close FROM candlesticks WHERE exchange = $1 AND close > $2"),
+        ("SELECT 1 FROM orders WHERE side = ? AND price > ?", "SELECT 1 FROM orders WHERE side = $1 AND price > $2"),
         ("SELECT 1 FROM orders WHERE id = $1 LIMIT ?", "SELECT 1 FROM orders WHERE id = $1 LIMIT $2"),
         ("SELECT 1 FROM orders WHERE at > $1 - interval ?", "SELECT 1 FROM orders WHERE at > $1 - $2::interval"),
         ("SELECT 1 FROM orders WHERE tags ? ?", ""),  # ? as an operator on json
@@ -166,22 +185,26 @@ def test_only_one_plain_select_becomes_a_command(statement: str, allowed: bool) 
         ("SELECT " + "a, " * 130 + "a", "SELECT " + "a, " * 130 + "a"),
         ("SELECT " + "a, " * 200, ""),  # cut off
     ],
-)  # fmt: skip
+)
 def test_values_become_parameters_that_a_generic_plan_takes(statement: str, explained: str) -> None:
     assert slow_statements.explainable(statement) == explained
 
 
 def test_a_statements_own_parameters_are_no_values() -> None:
-    assert slow_statements.shape("SELECT 1 FROM orders WHERE id = $12 AND price > 4.5") == "SELECT ? FROM orders WHERE id = $12 AND price > ?"  # fmt: skip
+    statement = "SELECT 1 FROM orders WHERE id = $12 AND price > 4.5"
+    assert slow_statements.shape(statement) == "SELECT ? FROM orders WHERE id = $12 AND price > ?"
 
 
 def test_no_part_explains_more_than_all_of_the_added_time() -> None:
-    found = bottleneck.cause(
-        seen("trend, risk", "", now=3000.0), parts(database=(steps(9, 930), steps(50, 6000)), mcp=STEADY), CALM, WINDOW
+    found = latency.cause(
+        seen("trend risk", "", now=3000.0), parts(database=(steps(9, 930), steps(50, 6000)), mcp_tools=STEADY), CALM
     )
-    row = found.tables[0].frame.set_index("part").loc["database"]
-    assert (row["explains"], found.figures["explained"]) == (1.0, 1.0)
+    assert found.tables[0].frame.set_index("part")["explains"]["database"] == 1.0
+    assert found.known.candidates[0].explained == 1.0
     assert "explains 100.0 %" in found.detail
+
+
+COUNTED = ["query", "calls", "mean_ms", "max_ms", "share_of_time", "counted_since"]
 
 
 class Statistics:
@@ -194,15 +217,13 @@ class Statistics:
         frames = {
             "latency/running": pd.DataFrame({"seconds": [], "waits_for": []}),
             "latency/extension": pd.DataFrame({"installed": [True]}),
-            "latency/statements": pd.DataFrame(
-                {"query": ["SELECT $1"], "calls": [9], "mean_ms": [1.0], "max_ms": [2.0], "share_of_time": [1.0], "counted_since": [self.since]}
-            ),
-        }  # fmt: skip
+            "latency/statements": pd.DataFrame([("SELECT $1", 9, 1.0, 2.0, 1.0, self.since)], columns=COUNTED),
+        }
         return SimpleNamespace(frame=frames[question])
 
 
 @pytest.mark.parametrize(
-    ("days", "logged", "status", "said"),
+    ("days", "logged", "status", "detail"),
     [
         (-3, 0, Status.OK, ""),
         (-3, 50, Status.WARNING, "believe the log"),
@@ -210,19 +231,24 @@ class Statistics:
     ],
 )
 def test_statistics_do_not_acquit_what_the_log_or_their_age_contradicts(
-    days: int, logged: int, status: Status, said: str
+    days: int, logged: int, status: Status, detail: str
 ) -> None:
-    log = Finding("latency.slow_log", Status.WARNING if logged else Status.OK, "", figures={"count": logged})
+    log = Finding(Status.WARNING if logged else Status.OK, "", figures=SlowLog(logged))
     since = WINDOW.starts_at + timedelta(days=days)
     found = latency.slow_queries(Statistics(since), WINDOW, log)  # type: ignore[arg-type]
     assert found.status is status
     assert f"since {since:%Y-%m-%d %H:%M:%SZ}" in found.title
-    assert said in found.detail
+    assert detail in found.detail
 
 
 def test_a_throttled_agent_gets_the_next_cpu_limit_and_no_other() -> None:
-    limits = {"trend-agent": {"container": "trend-agent", "cpu": 0.5, "memory": 512 * 2**20}}
-    actions = latency_verdict._actions({"kind": "CPU", "slow": "trend"}, "", {}, limits, ALERT, "cryptofunk")
-    raised = next(iter(actions))
+    held = replace(
+        throttled(trend=(0.0, 0.7)).known,
+        throttled=("trend-agent",),
+        limits={"trend-agent": Limits("trend-agent", 512 * 2**20, 0.5)},
+    )
+    bottleneck = Bottleneck(Part.CPU, ("trend",), added_ms=6000.0)
+    found = Findings(Finding(Status.WARNING, "", figures=figures) for figures in (held, bottleneck))
+    raised = latency.decide(found, ALERT).actions[0]
     assert raised.changes
     assert '"limits":{"cpu":"750m"}' in raised.command

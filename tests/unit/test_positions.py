@@ -1,4 +1,4 @@
-"""Positions: whose loss it was, and whether a restart is safe."""
+"""Positions: whose loss it was, and what is open."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ import pandas as pd
 import pytest
 
 from runbook.alert import Window
-from runbook.legacy import Finding
+from runbook.findings import Finding
 from runbook.outcome import Status
-from runbook.steps.drawdown import observations as drawdown
-from runbook.steps.exposure import positions
+from runbook.steps import drawdown, exposure, sessions
+from runbook.steps.drawdown.figures import AgentPnl, LosingPositions, Measure
+from runbook.steps.drawdown.measures import measured
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
 SESSION = Finding(
-    "sessions.latest", Status.OK, "t", figures={"session_id": "s", "initial_capital": 10_000.0, "total_pnl": -900.0}
+    Status.OK,
+    "t",
+    figures=sessions.Session(
+        session_id="s",
+        mode="LIVE",
+        started_at=START,
+        is_open=True,
+        initial_capital=10_000.0,
+        total_pnl=-900.0,
+        roi=-0.09,
+        max_drawdown=0.1,
+        max_drawdown_limit=0.1,
+    ),
 )
 
 
@@ -34,10 +47,13 @@ class Tables:
         return self
 
 
-def fills() -> Finding:
+def fills() -> Finding[drawdown.ByFills]:
     values = np.concatenate([np.full(100, 10_000.0), np.linspace(10_000, 9_000, 268)])
     times = pd.date_range(START, periods=368, freq="60s").astype("datetime64[us, UTC]")
-    return drawdown._measured("drawdown.from_fills", "fills", pd.DataFrame({"time": times, "value": values}), 0.1)
+    curve = pd.DataFrame({"time": times, "value": values})
+    return Finding(
+        Status.OK, "t", figures=drawdown.ByFills(Measure.FILLS, 0.1, **measured(curve), closes=pd.DataFrame())
+    )
 
 
 def parts(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
@@ -45,8 +61,9 @@ def parts(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
     return frame.assign(positions=2, open=1, fees=1.0, notional=100.0, moved=frame["pnl"] + 1)
 
 
-def contributed(frame: pd.DataFrame) -> Finding:
-    return positions.contributions(SESSION, fills(), Tables(positions__contributions=frame), WINDOW)  # type: ignore[arg-type]
+def contributed(frame: pd.DataFrame) -> Finding[drawdown.Contributions]:
+    tables = Tables(positions__contributions=frame)
+    return drawdown.contributions(SESSION, fills(), tables, WINDOW)  # type: ignore[arg-type]
 
 
 def test_the_agent_that_lost_most_is_named_with_its_share_of_the_losses() -> None:
@@ -58,11 +75,10 @@ def test_the_agent_that_lost_most_is_named_with_its_share_of_the_losses() -> Non
             ("sent", "B", "LONG", 400.0),
         )
     )
-    assert found.figures["agent"] == "trend"
-    assert found.figures["agent_share"] == pytest.approx(0.75)
-    assert found.figures["pnl"] == pytest.approx(-600)
-    assert found.series["agent"] == {"trend": -750.0, "mean": -250.0, "sent": 400.0}
-    assert found.figures["symbol"] == "A"
+    assert found.known.worst == AgentPnl("trend", -750.0, 4.0, pytest.approx(0.75))
+    assert {agent.agent: agent.pnl for agent in found.known.agents} == {"trend": -750.0, "mean": -250.0, "sent": 400.0}
+    assert found.known.pnl == pytest.approx(-600)
+    assert found.known.symbol == "A"
     assert found.status is Status.WARNING
 
 
@@ -79,52 +95,34 @@ def test_nobody_lost() -> None:
 
 
 def test_nothing_was_held() -> None:
-    assert contributed(parts()).figures["agent_share"] == 0.0
-
-
-def orders(*protects: bool) -> pd.DataFrame:
-    return pd.DataFrame({"symbol": "A", "protects": list(protects), "quantity": 1.0}, index=range(len(protects)))
-
-
-def safety(stray: int = 0, bare: int = 0, candle: float = 30.0, fill: float = 60.0) -> Finding:
-    opened = Finding("exposure.open_positions", Status.OK, "t", figures={"without_stop": bare})
-    fresh = Finding(
-        "sessions.activity", Status.OK, "t", figures={"candle_age_seconds": candle, "fill_age_seconds": fill}
-    )
-    table = orders(*[False] * stray, True)
-    return positions.restart_safety(opened, fresh, Tables(orders__open=table), WINDOW)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("world", "says"),
-    [({"stray": 1}, "1 open order that protects no position"), ({"stray": 2}, "2 open orders that protect no position"), ({"bare": 1}, "1 open position has no stop"),
-     ({"candle": 600.0}, "the last candle is 10 min old"), ({"candle": float("nan")}, "the last candle is n/a old")],
-)  # fmt: skip
-def test_what_speaks_against_a_restart(world: dict[str, Any], says: str) -> None:
-    found = safety(**world)
-    assert found.status is Status.WARNING
-    assert found.figures["safe"] is False
-    assert says in found.title
-
-
-def test_a_safe_restart() -> None:
-    found = safety()
-    assert found.status is Status.OK
-    assert found.figures["safe"] is True
+    assert contributed(parts()).known.worst is None
 
 
 @pytest.mark.parametrize(("without", "status"), [(0, Status.OK), (1, Status.WARNING)])
 def test_open_positions_without_a_stop(without: int, status: Status) -> None:
     stops = [None] * without + [90.0] * (2 - without)
-    frame = pd.DataFrame({"symbol": ["A", "B"], "side": "LONG", "quantity": 1.0, "entry_price": 100.0, "last_price": 95.0, "unrealized_pnl": -5.0,
-                          "notional": 95.0, "stop_loss": pd.Series(stops, dtype=float), "agent": "x", "entry_time": START, "position_id": "p"})  # fmt: skip
-    found = positions.open_now(Tables(positions__open=frame), WINDOW)  # type: ignore[arg-type]
+    frame = pd.DataFrame(
+        {
+            "symbol": ["A", "B"],
+            "side": "LONG",
+            "quantity": 1.0,
+            "entry_price": 100.0,
+            "last_price": 95.0,
+            "unrealized_pnl": -5.0,
+            "notional": 95.0,
+            "stop_loss": pd.Series(stops, dtype=float),
+            "agent": "x",
+            "entry_time": START,
+            "position_id": "p",
+        }
+    )
+    found = exposure.open_positions(Tables(positions__open=frame), WINDOW)  # type: ignore[arg-type]
     assert found.status is status
-    assert found.figures["without_stop"] == without
-    assert found.figures["notional"] == 190.0
+    assert found.known.without_stop == without
+    assert found.known.notional == 190.0
 
 
-def losing(totals: dict[str, Any], rows: list[float]) -> Finding:
+def losing(totals: dict[str, Any], rows: list[float]) -> Finding[LosingPositions]:
     frame = pd.DataFrame({"symbol": "A", "realized_pnl": rows}, index=range(len(rows)))
     base = {
         "closed": 3,
@@ -135,7 +133,7 @@ def losing(totals: dict[str, Any], rows: list[float]) -> Finding:
         "fees": 20.0,
         "without_pnl": 0,
     }
-    return positions.losing(
+    return drawdown.losing_positions(
         SESSION, Tables(positions__totals=pd.DataFrame([{**base, **totals}]), positions__losing=frame), WINDOW
     )  # type: ignore[arg-type]
 

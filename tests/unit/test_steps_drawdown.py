@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook.alert import Alert, Window
-from runbook.legacy import Finding
-from runbook.outcome import Status
-from runbook.steps.drawdown import observations as drawdown
-from runbook.steps.drawdown.equity import from_cash_and_quantities
-from runbook.steps.drawdown.observations import agreement, decide, episodes, history, limit_of, underwater
+from runbook.findings import Finding, Findings
+from runbook.outcome import Status, Verdict
+from runbook.steps.drawdown import ByFills, Contributions, Gauge, MarketCause, agreement, decide, history
+from runbook.steps.drawdown.equity import episodes, from_cash_and_quantities, underwater
+from runbook.steps.drawdown.figures import AgentPnl, Agreement, LossCause, Measure, Measured
+from runbook.steps.drawdown.measures import limit_of, measured
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
@@ -30,14 +32,18 @@ def curve(values: list[float]) -> pd.DataFrame:
     return pd.DataFrame({"time": times, "value": np.array(values, dtype="float64")})
 
 
-def fills_of(values: list[float]) -> Finding:
-    return drawdown._measured("drawdown.from_fills", "fills and candles", curve(values), 0.1)
+def fills_of(values: list[float]) -> Finding[ByFills]:
+    return Finding(Status.OK, "t", figures=by_fills(values))
+
+
+def by_fills(values: list[float]) -> ByFills:
+    return ByFills(Measure.FILLS, 0.1, **measured(curve(values)), closes=pd.DataFrame())
 
 
 @given(EQUITY)
 def test_the_deepest_point_is_empyricals_maximum_drawdown(values: list[float]) -> None:
     returns = pd.Series(values).pct_change().dropna()
-    assert fills_of(values).figures["deepest"] == pytest.approx(-empyrical.max_drawdown(returns), abs=1e-9)
+    assert by_fills(values).deepest == pytest.approx(-empyrical.max_drawdown(returns), abs=1e-9)
 
 
 @given(EQUITY)
@@ -97,10 +103,22 @@ def test_the_deepest_episode_is_the_maximum_drawdown() -> None:
 
 def test_equity_from_fills_is_cash_and_holdings_at_the_last_close() -> None:
     times = pd.date_range(START, periods=4, freq="60s")
-    fills = pd.DataFrame({"symbol": ["A", "A", "B"], "bucket": [times[0], times[2], times[1]], "quantity": [2.0, -2.0, 1.0],
-                          "cash": [-200.0 - 1, 220.0 - 1, -50.0]})  # fmt: skip
-    closes = pd.DataFrame({"symbol": ["A"] * 4 + ["B"] * 3, "bucket": [*times, *times[1:]], "close": [101.0, 95, 110, 120, 51, 52, 40],
-                           "time": [t + timedelta(seconds=59) for t in [*times, *times[1:]]]})  # fmt: skip
+    fills = pd.DataFrame(
+        {
+            "symbol": ["A", "A", "B"],
+            "bucket": [times[0], times[2], times[1]],
+            "quantity": [2.0, -2.0, 1.0],
+            "cash": [-200.0 - 1, 220.0 - 1, -50.0],
+        }
+    )
+    closes = pd.DataFrame(
+        {
+            "symbol": ["A"] * 4 + ["B"] * 3,
+            "bucket": [*times, *times[1:]],
+            "close": [101.0, 95, 110, 120, 51, 52, 40],
+            "time": [t + timedelta(seconds=59) for t in [*times, *times[1:]]],
+        }
+    )
     made = from_cash_and_quantities(fills, closes, 1000.0, START - timedelta(minutes=5))
     # capital − 201 + 2·101; then − 50 and B at 51; then A sold; B falls to 40
     assert made["value"].tolist() == pytest.approx([1000, 799 + 202, 749 + 190 + 51, 968 + 52, 968 + 40])
@@ -136,61 +154,53 @@ def test_the_limit_to_judge_by(given_limit: float, exported: Any, limit: float) 
     assert limit_of(given_limit, exported) == limit
 
 
-def measures(fills: float, rows: float, gauge: float, limit: float = 0.1) -> Finding:
-    def one(name: str, value: float) -> Finding:
-        return Finding(name, Status.OK, "t", figures={"drawdown": value, "threshold": limit})
-
-    return agreement(one("a", fills), one("b", rows), one("c", gauge))
+def measures(fills: float, rows: float, gauge: float, limit: float = 0.1) -> Finding[Agreement]:
+    read = Gauge(gauge, gauge, gauge, limit, 30.0, curve([gauge]))
+    by_rows = Measured(Measure.PERFORMANCE, limit, **(measured(curve([1.0, 1.0])) | {"drawdown": rows}))
+    by_all = replace(by_fills([1.0, 1.0]), drawdown=fills)
+    return agreement(*(Finding(Status.OK, "t", figures=figures) for figures in (by_all, by_rows, read)))
 
 
 @pytest.mark.parametrize(
     ("values", "odd", "status"),
     [
-        ((0.02, 0.021, 0.019), "", Status.OK),
-        ((0.12, 0.121, 0.119), "", Status.CRITICAL),
-        ((0.02, 0.021, 0.14), "gauge", Status.WARNING),
-        ((0.12, 0.121, 0.01), "gauge", Status.CRITICAL),
-        ((0.02, 0.14, 0.14), "performance_metrics, gauge", Status.WARNING),
-        ((float("nan"), 0.02, 0.02), "", Status.UNKNOWN),
+        ((0.02, 0.021, 0.019), (), Status.OK),
+        ((0.12, 0.121, 0.119), (), Status.CRITICAL),
+        ((0.02, 0.021, 0.14), (Measure.GAUGE,), Status.WARNING),
+        ((0.12, 0.121, 0.01), (Measure.GAUGE,), Status.CRITICAL),
+        ((0.02, 0.14, 0.14), (Measure.PERFORMANCE, Measure.GAUGE), Status.WARNING),
+        ((float("nan"), 0.02, 0.02), (), Status.UNKNOWN),
     ],
 )
-def test_which_measure_differs(values: tuple[float, float, float], odd: str, status: Status) -> None:
+def test_which_measure_differs(values: tuple[float, float, float], odd: tuple[Measure, ...], status: Status) -> None:
     found = measures(*values)
     assert found.status is status
     if status is not Status.UNKNOWN:
-        assert found.figures["odd"] == odd
+        assert found.known.odd == odd
 
 
-def decided(agree: Finding | None = None, **others: Finding) -> Any:
-    findings = {
-        **({"drawdown.agreement": agree} if agree else {}),
-        **{name.replace("__", "."): one for name, one in others.items()},
-    }
-    return decide(findings, ALERT, WINDOW)
+def decided(*found: Finding[Any]) -> Verdict:
+    return decide(Findings(found), ALERT)
 
 
-def cause(kind: str, **figures: Any) -> Finding:
-    return Finding("drawdown.market_cause", Status.WARNING, "t", figures={"kind": kind, "market_return": -0.2, "portfolio_return": -0.12, "beta": 0.5,
-                   "explained_share": 0.9, **figures})  # fmt: skip
+def cause(kind: LossCause, explained_share: float = 0.9) -> Finding[MarketCause]:
+    nothing = pd.DataFrame({"time": [], "value": []})
+    figures = MarketCause(kind, START, -0.12, -0.2, 0.5, 0.9, explained_share, nothing, nothing)
+    return Finding(Status.WARNING, "t", figures=figures)
 
 
-def who(agent: str, share: float) -> Finding:
-    return Finding("drawdown.contributions", Status.WARNING, "t", figures={"agent": agent, "agent_share": share, "agent_pnl": -500.0,
-                   "agent_positions": 9.0, "pnl": -600.0, "agents_losing": 1, "symbol": "A", "side": "LONG"})  # fmt: skip
+def who(agent: str, share: float) -> Finding[Contributions]:
+    return Finding(Status.WARNING, "t", figures=Contributions(START, (AgentPnl(agent, -500.0, 9.0, share),)))
 
 
 def test_the_decision_follows_from_what_is_known() -> None:
     high, low = measures(0.12, 0.12, 0.12), measures(0.02, 0.02, 0.02)
     assert decided(low).status is Status.OK
     assert "Healthy" in decided(low).summary
-    market = decided(high, market__cause=cause("market-wide"), positions__contributions=who("trend-follower", 0.9))
+    market = decided(high, cause(LossCause.MARKET_WIDE), who("trend-follower", 0.9))
     assert (market.status, market.decision) == (Status.CRITICAL, "pause trading")
     assert "Market-wide" in market.summary
-    own = decided(
-        high,
-        market__cause=cause("strategy-specific", explained_share=0.05),
-        positions__contributions=who("trend-follower", 0.9),
-    )
+    own = decided(high, cause(LossCause.STRATEGY_SPECIFIC, explained_share=0.05), who("trend-follower", 0.9))
     assert own.decision == "modify strategy: stop trend-follower"
     assert decided(high).decision == "pause trading"
     assert "cause is not known" in decided(high).summary
@@ -204,18 +214,27 @@ def test_hostile_names_leave_no_command() -> None:
 
     nasty = "x'; rm -rf / #$(id)`id`\n"
     high = measures(0.12, 0.12, 0.12)
-    verdict = decide({"drawdown.agreement": high, "drawdown.market_cause": cause("strategy-specific"), "drawdown.contributions": who(nasty, 0.9)},
-                     Alert(nasty, {"alertname": nasty}, {}, WINDOW.starts_at), WINDOW)  # fmt: skip
+    findings = Findings([high, cause(LossCause.STRATEGY_SPECIFIC), who(nasty, 0.9)])
+    verdict = decide(findings, Alert(nasty, {"alertname": nasty}, {}, WINDOW.starts_at))
     for action in verdict.actions:
         if "<<'SQL'" not in action.command:
             assert "rm" not in shlex.split(action.command.replace("$ALERTMANAGER_URL", "url"), comments=True)
+
+
+def test_an_agent_named_like_the_gauge_is_stopped_and_no_exporter_restarted() -> None:
+    cases = cause(LossCause.STRATEGY_SPECIFIC, explained_share=0.05), who("the gauge", 0.9)
+    verdict = decided(measures(0.12, 0.12, 0.12), *cases)
+    assert verdict.decision == "modify strategy: stop the gauge"
+    assert verdict.actions[0].title == "Pause trading"
+    assert not any("exporter" in action.title for action in verdict.actions)
 
 
 def test_history_says_when_it_is_unusual() -> None:
     flat = [1000.0, 1001, 999.5, 1002, 1000, 1003]
     found = history(fills_of([*flat, 900, 880]), WINDOW)
     assert found.status is Status.WARNING
-    assert found.figures["depth"] == pytest.approx(1 - 880 / 1003)
-    assert found.figures["needed"] == pytest.approx(1003 / 880 - 1)
-    assert history(fills_of([1000.0, 1001, 1002]), WINDOW).figures["episodes"] == 0
+    assert found.known.ongoing is not None
+    assert found.known.ongoing.depth == pytest.approx(1 - 880 / 1003)
+    assert found.known.ongoing.needed == pytest.approx(1003 / 880 - 1)
+    assert history(fills_of([1000.0, 1001, 1002]), WINDOW).known.episodes == 0
     assert history(fills_of([1000.0, 900, 1002]), WINDOW).title == "The last drawdown has been recovered"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 from runbook.alert import Window
 from runbook.charts.figure import Line, bars, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.findings import Finding
 from runbook.steps.disk import Forecast, Growth, Tables
+from runbook.steps.exposure import Exposure, PositionValues
 from runbook.steps.resources import HeapProfile, Throttling, UsageHistory
 from runbook.words import amount
 
@@ -67,19 +66,16 @@ def growth(finding: Finding[Growth], window: Window) -> Chart | None:
     return bars(finding.title, "bytes", finding.known.by_table)
 
 
-def exposure(finding: Finding, window: Window) -> Chart | None:
+def exposure(finding: Finding[Exposure], window: Window) -> Chart | None:
     """The share of the portfolio in each symbol, with the limit."""
-    limit = finding.figures["limit"]
-    return bars(
-        finding.title, "%", finding.series["shares"], thresholds=[Threshold(limit, f"limit {amount(limit, '%')}")]
-    )
+    limit = finding.known.limit
+    thresholds = [Threshold(limit, f"limit {amount(limit, '%')}")]
+    return bars(finding.title, "%", finding.known.shares.to_dict(), thresholds=thresholds)
 
 
-def position_values(finding: Finding, window: Window) -> Chart | None:
+def position_values(finding: Finding[PositionValues], window: Window) -> Chart | None:
     """The value held in each symbol over the window, with the limit."""
-    frames: dict[str, pd.DataFrame] = finding.series["values"]
-    limit = finding.figures["limit_usdt"]
-    lines = [Line(symbol, frame, step=True) for symbol, frame in list(frames.items())[:6]]
-    return timeline(
-        finding.title, "USDT", window, lines, thresholds=[Threshold(limit, f"limit {amount(limit, 'USDT')}")]
-    )
+    limit = finding.known.limit_usdt
+    lines = [Line(symbol.symbol, symbol.curve, step=True) for symbol in finding.known.symbols]
+    thresholds = [Threshold(limit, f"limit {amount(limit, 'USDT')}")]
+    return timeline(finding.title, "USDT", window, lines, thresholds=thresholds)

@@ -20,18 +20,35 @@ _HABIT_SECONDS = 900
 def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> pd.DataFrame:
     """One row an agent, the longest without a signal first: its signals of the window (`made`) against its `habits`.
 
-    `state` is "silent", "quiet" (longer than 95 % of its gaps) or "as usual". Agents with a habit and no signal in the window count.
+    `state` is "silent", "quiet" (longer than 95 % of its gaps) or "as usual". Agents with a habit and no signal in
+    the window count.
     """
     usual = {str(row["agent_name"]): row for row in habits.to_dict("records")}
-    last = {**{name: row["last"] for name, row in usual.items()}, **made.groupby("agent_name")["last"].max().to_dict()}
+    last = {name: row["last"] for name, row in usual.items()} | made.groupby("agent_name")["last"].max().to_dict()
     counts = made.groupby("agent_name")["signals"].sum()
     rows = []
     for name in sorted(last, key=str):
         habit = usual.get(str(name), {})
-        known = number(habit.get("gaps")) >= _HABIT_GAPS
-        median, p95 = (number(habit.get(f"{one}_seconds")) if known else math.nan for one in ("median", "p95"))
-        age, limit = age_seconds(last[name], window), p95 if known else _HABIT_SECONDS
-        state = "silent" if age > max(SIGNAL_GAPS * limit, SILENT_SECONDS) else "quiet" if age > limit else "as usual"
-        rows.append({"agent": str(name), "state": state, "signals": int(counts.get(name, 0)), "last signal": last[name],
-                     "age": age, "median gap": median, "p95 gap": p95})  # fmt: skip
+        median, p95, limit = math.nan, math.nan, float(_HABIT_SECONDS)
+        if number(habit.get("gaps")) >= _HABIT_GAPS:
+            median, p95 = number(habit.get("median_seconds")), number(habit.get("p95_seconds"))
+            limit = p95
+        age = age_seconds(last[name], window)
+        rows.append(
+            {
+                "agent": str(name),
+                "state": _state(age, limit),
+                "signals": int(counts.get(name, 0)),
+                "last signal": last[name],
+                "age": age,
+                "median gap": median,
+                "p95 gap": p95,
+            }
+        )
     return pd.DataFrame(rows).sort_values("age", ascending=False, ignore_index=True)
+
+
+def _state(age_seconds: float, limit_seconds: float) -> str:
+    if age_seconds > max(SIGNAL_GAPS * limit_seconds, SILENT_SECONDS):
+        return "silent"
+    return "quiet" if age_seconds > limit_seconds else "as usual"

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from runbook.steps.alerting.observations import about, evaluated, firing, history, logs, rule, tables
+from runbook.steps.alerting.condition import evaluated, rule
+from runbook.steps.alerting.figures import About, Evaluated, Firing, History, Rule, Standing
+from runbook.steps.alerting.occurrences import firing, history
+from runbook.steps.alerting.subject import about, logs, tables
 from runbook.steps.alerting.verdict import decide
 
 __all__ = [
+    "About",
+    "Evaluated",
+    "Firing",
+    "History",
+    "Rule",
+    "Standing",
     "about",
     "decide",
     "evaluated",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator as op
 from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
@@ -27,13 +28,8 @@ def split(expression: str) -> tuple[str, str, str]:
         node = promql_parser.parse(expression)
     except ValueError:
         return expression, "", ""
-    while True:
-        if isinstance(node, promql_parser.ParenExpr):
-            node = node.expr
-        elif isinstance(node, promql_parser.BinaryExpr) and str(node.op) in ("and", "unless"):
-            node = node.lhs
-        else:
-            break
+    while (inner := _left_of(node)) is not None:
+        node = inner
     if not isinstance(node, promql_parser.BinaryExpr) or str(node.op) not in _FLIPPED:
         return expression, "", ""
     if isinstance(node.lhs, promql_parser.NumberLiteral):
@@ -41,25 +37,35 @@ def split(expression: str) -> tuple[str, str, str]:
     return str(node.lhs), str(node.op), str(node.rhs)
 
 
+def _left_of(node: Any) -> Any:
+    """What stands in parentheses, or left of a join of conditions; None where `node` is neither."""
+    if isinstance(node, promql_parser.ParenExpr):
+        return node.expr
+    if isinstance(node, promql_parser.BinaryExpr) and str(node.op) in ("and", "unless"):
+        return node.lhs
+    return None
+
+
 def of_generator(url: str) -> str:
     """The expression in Prometheus' own link (g0.expr); empty where the link is of another kind."""
     try:
-        parsed = urlsplit(url)
-        values = (
-            parse_qs(parsed.query, max_num_fields=20).get("g0.expr", []) if parsed.scheme in ("http", "https") else []
-        )
+        link = urlsplit(url)
+        values = parse_qs(link.query, max_num_fields=20).get("g0.expr", [])
     except ValueError:
         return ""
-    return values[0].strip()[:_EXPRESSION_MAX] if values else ""
+    if link.scheme not in ("http", "https") or not values:
+        return ""
+    return values[0].strip()[:_EXPRESSION_MAX]
 
 
 def holds(value: float, operator: str, limit: float | None) -> bool:
     """Whether `value operator limit`; an expression that compares nothing holds where it has a value."""
-    return True if limit is None or operator not in _COMPARE else bool(_COMPARE[operator](value, limit))
+    compare = _COMPARE.get(operator)
+    return limit is None or compare is None or bool(compare(value, limit))
 
 
 def holds_since(rows: pd.DataFrame, operator: str, limit: float | None) -> datetime | None:
-    """Since when the condition has held without a break up to the last sample; None where it does not hold or always did."""
+    """Since when the condition has held without a break up to the last sample; None where it does not or always did."""
     held = [holds(value, operator, limit) for value in rows["value"]]
     first = len(held)
     while first > 0 and held[first - 1]:

@@ -1,16 +1,13 @@
-"""What trading depends on: PostgreSQL, its pool, Redis, NATS, exchange, LLM, health checks, endpoints; and whether it goes on."""
+"""What trading depends on: PostgreSQL, its pool, Redis, NATS, exchange, LLM, health; and whether it goes on."""
 
 from __future__ import annotations
 
 from runbook.steps.dependencies.figures import (
-    CoinGecko,
     Database,
-    Endpoints,
     Exchange,
     Flow,
     HealthChecks,
     Llm,
-    LlmCost,
     Nats,
     Pool,
     Redis,
@@ -23,14 +20,11 @@ from runbook.steps.dependencies.postgresql import database, pool
 from runbook.steps.dependencies.trading_flow import flow
 
 __all__ = [
-    "CoinGecko",
     "Database",
-    "Endpoints",
     "Exchange",
     "Flow",
     "HealthChecks",
     "Llm",
-    "LlmCost",
     "Nats",
     "Pool",
     "Redis",

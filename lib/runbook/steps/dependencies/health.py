@@ -28,10 +28,7 @@ ENDPOINTS = (
     ("bifrost", "bifrost-service", 8080, "/health"),
     ("nats", "nats-service", 8222, "/healthz"),
 )
-_QUERIES = {
-    "status": "min by (component) (health_check_status)",
-    "ms": "max by (component) (health_check_latency_ms)",
-}
+_QUERIES = {"status": "min by (component) (health_check_status)", "ms": "max by (component) (health_check_latency_ms)"}
 
 
 def health_checks(metrics: Metrics, window: Window) -> Finding[HealthChecks]:

@@ -68,7 +68,7 @@ def _database(row: pd.Series) -> Database:
 
 
 def pool(metrics: Metrics, window: Window) -> Finding[Pool]:
-    """The connection pool of the services: active and idle connections, query time, and the volume's fill, over the window."""
+    """The connection pool of the services: active and idle connections, query time, and the volume's fill."""
     frame = metrics.range(union(POOL_QUERIES), window.start, window.as_of, series=4).frame
     active, idle = level(part(frame, "active"), window, factor=1.5), level(part(frame, "idle"), window)
     if not math.isfinite(active.now) and not math.isfinite(idle.now):
@@ -93,12 +93,7 @@ def pool(metrics: Metrics, window: Window) -> Finding[Pool]:
         idle_curve=part(frame, "idle"),
     )
     is_full = found.disk_share >= FULL_VOLUME_SHARE
-    return Finding(
-        graded(exhausted, is_full or found.idle <= 1),
-        pool_title(found),
-        pool_detail(found),
-        found,
-    )
+    return Finding(graded(exhausted, is_full or found.idle <= 1), pool_title(found), pool_detail(found), found)
 
 
 def _none_idle_since(frame: pd.DataFrame) -> datetime | None:
@@ -107,7 +102,7 @@ def _none_idle_since(frame: pd.DataFrame) -> datetime | None:
 
 
 def _pool_size(frame: pd.DataFrame, active: float, idle: float) -> float:
-    """How many connections the pool has: the most that were active or idle at one time, as the two gauges are not read at once."""
+    """How many connections the pool has: the most at one time, active or idle, as the gauges are not read at once."""
     sums = part(frame, "active").merge(part(frame, "idle"), on="time")
     both = (sums["value_x"] + sums["value_y"]).dropna()
     if both.empty:

@@ -1,4 +1,4 @@
-"""What still flows: rows written since the alert, against what the day before would give, and whether chance explains less."""
+"""What still flows: rows written since the alert, against the day before, and whether chance explains fewer."""
 
 from __future__ import annotations
 

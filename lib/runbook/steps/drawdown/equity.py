@@ -23,6 +23,11 @@ class Episode:
     peak: float
     trough: float
 
+    @property
+    def recovery_seconds(self) -> float:
+        """From the trough to the recovery; NaN where it is not recovered."""
+        return float("nan") if self.recovered_at is None else (self.recovered_at - self.trough_at).total_seconds()
+
 
 def underwater(equity: pd.Series[Any]) -> pd.Series[Any]:
     """equity / running peak − 1: zero at a peak, negative below it.
@@ -41,10 +46,14 @@ def episodes(curve: pd.DataFrame, least_depth: float = 0.002) -> list[Episode]:
         if i == len(values) or values[i] >= values[peak]:
             depth = 1 - values[trough] / values[peak] if values[peak] > 0 else 0.0
             if trough > peak and depth >= least_depth:
-                recovered = times[i] if i < len(values) else None
                 found.append(
                     Episode(
-                        times[peak], times[trough], recovered, float(depth), float(values[peak]), float(values[trough])
+                        peak_at=times[peak],
+                        trough_at=times[trough],
+                        recovered_at=times[i] if i < len(values) else None,
+                        depth=float(depth),
+                        peak=float(values[peak]),
+                        trough=float(values[trough]),
                     )
                 )
             peak = trough = i
@@ -63,32 +72,31 @@ def from_cash_and_quantities(
     """
     buckets = sorted({*fills["bucket"], *closes["bucket"]})
     cash = fills.groupby("bucket")["cash"].sum().reindex(buckets).fillna(0.0).cumsum()
-    held = (
-        fills.pivot_table(index="bucket", columns="symbol", values="quantity", aggfunc="sum")
-        .reindex(buckets)
-        .fillna(0.0)
-        .cumsum()
-    )
-    paid = (fills.assign(price=(fills["cash"] / fills["quantity"].where(fills["quantity"] != 0)).abs())
-            .pivot_table(index="bucket", columns="symbol", values="price", aggfunc="last").reindex(buckets, columns=held.columns).ffill().bfill())  # fmt: skip
-    prices = paid
-    if len(closes):
-        marks = (
-            closes.pivot_table(index="bucket", columns="symbol", values="close", aggfunc="last")
-            .reindex(buckets, columns=held.columns)
-            .ffill()
-        )
-        prices = marks.fillna(paid)
+    held = _by_symbol(fills, "quantity", "sum").reindex(buckets).fillna(0.0).cumsum()
+    prices = _prices(fills, closes, held)
     value = capital + cash + (held * prices).where(held.abs() > 1e-12, 0.0).sum(axis=1)
-    ends = (
-        closes.groupby("bucket")["time"].max().reindex(buckets)
-        if len(closes)
-        else pd.Series(index=buckets, dtype="datetime64[us, UTC]")
-    )
-    times = ends.fillna(pd.Series(buckets, index=buckets))
+    times = pd.Series(buckets, index=buckets)
+    if len(closes):
+        times = closes.groupby("bucket")["time"].max().reindex(buckets).fillna(times)
     curve = pd.DataFrame({"time": times.to_numpy(), "value": value.to_numpy(dtype=float)})
     first = pd.DataFrame({"time": [pd.Timestamp(started_at)], "value": [float(capital)]})
     curve["time"] = pd.to_datetime(curve["time"], utc=True).astype("datetime64[us, UTC]")
     first["time"] = first["time"].astype("datetime64[us, UTC]")
     joined = pd.concat([first, curve[curve["time"] > first["time"].iloc[0]]], ignore_index=True)
     return joined.dropna(subset=["value"]).sort_values("time", ignore_index=True)
+
+
+def _prices(fills: pd.DataFrame, closes: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
+    """What a unit of each symbol is worth in each bucket: the last close, else what was paid."""
+    price = (fills["cash"] / fills["quantity"].where(fills["quantity"] != 0)).abs()
+    paid = _by_symbol(fills.assign(price=price), "price", "last")
+    paid = paid.reindex(held.index, columns=held.columns).ffill().bfill()
+    if closes.empty:
+        return paid
+    marks = _by_symbol(closes, "close", "last").reindex(held.index, columns=held.columns).ffill()
+    return marks.fillna(paid)
+
+
+def _by_symbol(rows: pd.DataFrame, values: str, how: str) -> pd.DataFrame:
+    """One row a bucket, one column a symbol."""
+    return rows.pivot_table(index="bucket", columns="symbol", values=values, aggfunc=how)

@@ -10,109 +10,124 @@ import numpy as np
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.findings import Table
-from runbook.legacy import Finding
+from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.database import Database
+from runbook.steps.drawdown import wording
+from runbook.steps.drawdown.figures import (
+    MARKET_WIDE_SHARE,
+    OWN_SHARE,
+    ByFills,
+    LossCause,
+    MarketCause,
+    MarketConditions,
+)
 from runbook.steps.shared.values import number
-from runbook.words import amount, percent
 
-MARKET_WIDE_SHARE = 0.6
-OWN_SHARE = 0.3
 _VOLATILE = 2.5
 _POINTS_LEAST = 10
+_LOSS_LEAST = 0.01
 
 
-def market_conditions(fills: Finding, database: Database, window: Window) -> Finding:
+def market_conditions(fills: Finding[ByFills], database: Database, window: Window) -> Finding[MarketConditions]:
     """Market conditions: move, volatility and volume of each symbol since the fall began, against the day before."""
-    since = fall_began(fills, window)
+    since = fall_began(fills.known, window)
     frame = database.ask("market/volatility", since=since, as_of=window.as_of).frame
     if frame.empty or frame["last_close"].isna().all():
         return Finding(
-            "drawdown.market_conditions",
             Status.UNKNOWN,
             "Market conditions: there are no candles",
             "candlesticks has no 1m rows since the fall began.",
         )
-    moved = frame["last_close"].astype(float) / frame["first_close"].astype(float) - 1
-    worst = frame["lowest"].astype(float) / frame["first_close"].astype(float) - 1
-    ratio = frame["volatility_1m"].astype(float) / frame["usual_volatility_1m"].astype(float)
-    table = pd.DataFrame({"symbol": frame["symbol"], "move": moved, "lowest": worst, "volatility (1 min)": frame["volatility_1m"],
-                          "times usual": ratio, "volume, times usual": frame["volume_1m"].astype(float) / frame["usual_volume_1m"].astype(float)})  # fmt: skip
-    average, volatile = float(moved.mean()), float(ratio.median())
-    unusual = volatile >= _VOLATILE or abs(average) >= 0.05
+    read = frame.drop(columns="symbol").astype(float)
+    table = pd.DataFrame(
+        {
+            "symbol": frame["symbol"],
+            "move": read["last_close"] / read["first_close"] - 1,
+            "lowest": read["lowest"] / read["first_close"] - 1,
+            "volatility (1 min)": frame["volatility_1m"],
+            "times usual": read["volatility_1m"] / read["usual_volatility_1m"],
+            "volume, times usual": read["volume_1m"] / read["usual_volume_1m"],
+        }
+    )
+    move, volatility_ratio = float(table["move"].mean()), float(table["times usual"].median())
+    figures = MarketConditions(
+        since=since,
+        move=move,
+        lowest=float(table["lowest"].min()),
+        volatility_ratio=volatility_ratio,
+        falling=int((table["move"] < 0).sum()),
+        symbols=len(table),
+        unusual=volatility_ratio >= _VOLATILE or abs(move) >= 0.05,
+    )
+    units = {
+        "move": "%",
+        "lowest": "%",
+        "volatility (1 min)": "%",
+        "times usual": "ratio",
+        "volume, times usual": "ratio",
+    }
     return Finding(
-        "drawdown.market_conditions",
-        Status.WARNING if unusual else Status.OK,
-        f"The market moved {amount(average, '%')} since the fall began; volatility is {amount(volatile, 'ratio')} times the usual",
-        f"{int((moved < 0).sum())} of {len(moved)} symbols fell; the lowest point of any of them was {amount(float(worst.min()), '%')}. Usual is the day before "
-        f"{since:%H:%M} UTC, per 1-minute candle.",
-        {"move": average, "volatility_ratio": volatile, "falling": int((moved < 0).sum()), "symbols": len(moved), "since": since, "unusual": unusual},
-        (Table("Symbols since the fall began", table,
-               {"move": "%", "lowest": "%", "volatility (1 min)": "%", "times usual": "ratio", "volume, times usual": "ratio"}),),
-    )  # fmt: skip
+        Status.WARNING if figures.unusual else Status.OK,
+        wording.market_conditions(figures),
+        wording.market_conditions_detail(figures),
+        figures,
+        (Table("Symbols since the fall began", table, units),),
+    )
 
 
-def market_cause(fills: Finding, window: Window) -> Finding:
+def market_cause(fills: Finding[ByFills], window: Window) -> Finding[MarketCause]:
     """Market-wide or strategy-specific: how much of the loss the market explains, by beta and correlation.
 
     Beta is cov(portfolio, market) / var(market) of the returns between the points of the fall, the
     market being the equal-weighted mean of the traded symbols (Sharpe, 1964). The explained part of
     the loss is beta times the market's return over the fall.
     """
-    since = fall_began(fills, window)
-    portfolio, index = _aligned(fills.series["equity"], fills.series["closes"], since)
+    measured = fills.known
+    since = fall_began(measured, window)
+    portfolio, index = _aligned(measured.curve, measured.closes, since)
     if len(index) < _POINTS_LEAST:
-        return Finding("drawdown.market_cause", Status.UNKNOWN, "Market-wide or strategy-specific: too few points to tell",
-                       f"{len(index)} common points of portfolio and market since {since:%H:%M} UTC; at least {_POINTS_LEAST} are needed.")  # fmt: skip
+        common = f"{len(index)} common points of portfolio and market since {since:%H:%M} UTC"
+        return Finding(
+            Status.UNKNOWN,
+            "Market-wide or strategy-specific: too few points to tell",
+            f"{common}; at least {_POINTS_LEAST} are needed.",
+        )
     own_returns, market_returns = portfolio.pct_change().iloc[1:], index.pct_change().iloc[1:]
     variance = float(market_returns.var())
-    beta = float(own_returns.cov(market_returns)) / variance if variance > 0 else float("nan")
-    correlation = float(own_returns.corr(market_returns))
-    lost, moved = float(portfolio.iloc[-1] / portfolio.iloc[0] - 1), float(index.iloc[-1] / index.iloc[0] - 1)
-    share = beta * moved / lost if lost < 0 and math.isfinite(beta) else float("nan")
-    kind, sentence = _judged(lost, share)
-    start, end = portfolio.iloc[0], index.iloc[0]
-    return Finding(
-        "drawdown.market_cause",
-        Status.WARNING if lost < -0.01 else Status.OK,
-        sentence,
-        f"Since {since:%H:%M} UTC the portfolio moved {amount(lost, '%')}, the market {amount(moved, '%')}. Beta {amount(beta, 'ratio')}, correlation {amount(correlation, 'ratio')} "
-        f"over {len(own_returns)} returns; beta × market explains {amount(beta * moved, '%')} of it ({amount(share, '%')} of the loss). "
-        f"Market-wide from {percent(MARKET_WIDE_SHARE)} explained, strategy-specific up to {percent(OWN_SHARE)}.",
-        {
-            "kind": kind,
-            "beta": beta,
-            "correlation": correlation,
-            "portfolio_return": lost,
-            "market_return": moved,
-            "explained_share": share,
-            "since": since,
-        },
-        series={
-            "portfolio": pd.DataFrame({"time": portfolio.index, "value": portfolio.to_numpy() / start - 1}),
-            "market": pd.DataFrame({"time": index.index, "value": index.to_numpy() / end - 1}),
-        },
+    beta = float(own_returns.cov(market_returns)) / variance if variance > 0 else math.nan
+    portfolio_moves, market_moves = portfolio / portfolio.iloc[0] - 1, index / index.iloc[0] - 1
+    lost, moved = float(portfolio_moves.iloc[-1]), float(market_moves.iloc[-1])
+    share = number(beta * moved / lost) if lost < 0 else math.nan
+    figures = MarketCause(
+        kind=kind_of(lost, share),
+        since=since,
+        portfolio_return=lost,
+        market_return=moved,
+        beta=beta,
+        correlation=float(own_returns.corr(market_returns)),
+        explained_share=share,
+        portfolio=portfolio_moves.rename_axis("time").reset_index(name="value"),
+        market=market_moves.rename_axis("time").reset_index(name="value"),
     )
+    status = Status.WARNING if lost < -_LOSS_LEAST else Status.OK
+    return Finding(status, wording.market_cause(figures), wording.market_cause_detail(figures), figures)
 
 
-def fall_began(fills: Finding, window: Window) -> datetime:
+def fall_began(measured: ByFills, window: Window) -> datetime:
     """When the current fall began: the last moment before the trough at which a tenth of its depth was not yet lost.
 
     Never before the window, nor in the last 15 minutes of it, for returns need points. Where there is
     no fall of 1 %, the window's start.
     """
-    curve: pd.DataFrame = fills.series["underwater"]
-    depths = -curve["value"]
-    trough = (
-        int(depths.iloc[int((depths <= 0).to_numpy().nonzero()[0][-1]) :].idxmax())
-        if (depths <= 0).any()
-        else int(depths.idxmax())
-    )
+    times, depths = measured.underwater["time"], -measured.underwater["value"]
+    at_peaks = (depths <= 0).to_numpy().nonzero()[0]
+    last_peak = int(at_peaks[-1]) if len(at_peaks) else 0
+    trough = int(depths.iloc[last_peak:].idxmax())
     began = pd.Timestamp(window.start)
-    if depths[trough] >= 0.01:
+    if depths[trough] >= _LOSS_LEAST:
         shallow = depths[:trough][depths[:trough] <= 0.1 * depths[trough]]
-        began = curve["time"][shallow.index[-1]] if len(shallow) else began
+        began = times[shallow.index[-1]] if len(shallow) else began
     latest = pd.Timestamp(window.as_of) - pd.Timedelta(minutes=15)
     moment: datetime = max(pd.Timestamp(window.start), min(began, latest)).to_pydatetime()
     return moment
@@ -133,14 +148,10 @@ def _aligned(equity: pd.DataFrame, closes: pd.DataFrame, since: datetime) -> tup
     return own[known], index[known]
 
 
-def _judged(lost: float, share: float) -> tuple[str, str]:
-    """(kind, sentence) by the share of the loss that the market explains."""
-    if lost >= -0.01:
-        return "no loss", f"There is no loss to explain: the portfolio moved {amount(lost, '%')} since the fall began"
-    share = number(share)
-    shown = amount(max(share, 0.0), "%")
-    if share >= MARKET_WIDE_SHARE:
-        return "market-wide", f"Market-wide: the market's fall explains {shown} of the loss"
-    if not share > OWN_SHARE:
-        return "strategy-specific", f"Strategy-specific: the market explains only {shown} of the loss"
-    return "mixed", f"Mixed: the market explains {shown} of the loss, the rest is the strategies' own"
+def kind_of(lost: float, explained_share: float) -> LossCause:
+    """The kind of a loss by the share of it that the market explains; `lost` is the portfolio's return."""
+    if lost >= -_LOSS_LEAST:
+        return LossCause.NO_LOSS
+    if explained_share >= MARKET_WIDE_SHARE:
+        return LossCause.MARKET_WIDE
+    return LossCause.MIXED if explained_share > OWN_SHARE else LossCause.STRATEGY_SPECIFIC

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from runbook.steps.exposure.observations import cause, current, limits, over_time, reduction
+from runbook.steps.exposure.breach import cause, reduction
+from runbook.steps.exposure.figures import Exposure, OpenPositions, PositionValues
+from runbook.steps.exposure.observations import current, limits, over_time
 from runbook.steps.exposure.openings import approvals, openers, sizing
 from runbook.steps.exposure.positions import open_positions
 from runbook.steps.exposure.verdict import decide
 
 __all__ = [
+    "Exposure",
+    "OpenPositions",
+    "PositionValues",
     "approvals",
     "cause",
     "current",

@@ -3,161 +3,145 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from runbook.alert import Window
-from runbook.findings import Table
-from runbook.legacy import Finding
-from runbook.outcome import Status
-from runbook.steps.latency.durations import LIMIT_MS, MOVED_RATIO, THROTTLED, ratio_of, split
-from runbook.steps.shared.fleet import deployment_of, workload_of
-from runbook.steps.shared.values import number
-from runbook.words import amount, names
+from runbook.findings import Finding, Table
+from runbook.steps.latency import wording
+from runbook.steps.latency.durations import ratio_of
+from runbook.steps.latency.figures import (
+    LIMIT_MS,
+    THROTTLED,
+    Bottleneck,
+    Candidate,
+    Decisions,
+    Part,
+    PartLatency,
+    Parts,
+    Throttling,
+)
+from runbook.steps.shared.fleet import deployment_of
+from runbook.steps.shared.grading import graded
+from runbook.steps.shared.levels import or_zero
 
-_MOVED_TOGETHER = 0.5
+_LOOKS_SLOW_RATIO = 1.25
+_LOOKS_SLOW_MS = {Part.LLM: LIMIT_MS / 2, Part.DATABASE: 500}
+_NEWLY_THROTTLED = 0.15
+_EXPLAINS_ENOUGH = 0.3
+_EXPLAINS_MOST = 0.5
+_POINTS_LEAST = 8
 
 
-def cause(seen: Finding, split_up: Finding, throttled: Finding, window: Window) -> Finding:
+def cause(seen: Finding[Decisions], split_up: Finding[Parts], throttled: Finding[Throttling]) -> Finding[Bottleneck]:
     """Bottleneck: which of LLM, MCP tools, database and CPU moved with the slow agents."""
-    slow = [one for one in seen.figures["slow"].split(", ") if one]
-    fast = [one for one in seen.figures["fast"].split(", ") if one]
-    reference = seen.series["agents"].get(seen.figures["slowest"], {})
-    yardstick = reference.get("mean", reference.get("p95"))
-    added = seen.figures["mean_ms"] - seen.figures["mean_before_ms"]
-    rows = [_candidate(part, stats, yardstick, added, window) for part, stats in split_up.series["parts"].items()]
-    cpu = _cpu_candidate(slow, fast, throttled, yardstick, window)
-    rows.append(cpu)
-    table = pd.DataFrame(rows)
-    # Parts overlap and are measured apart from the whole, so their sum may exceed it; nothing explains more than all.
-    table["explains"] = pd.to_numeric(table["explains"]).clip(upper=1.0)
-    kind, why = _chosen(rows, slow, fast, known_cpu=throttled.is_known)
-    if not slow:
-        kind, title = "none", "No agent is over the threshold, so there is no bottleneck to name"
-        status = Status.OK
-    else:
-        title = {"unknown": "None of the four parts moved with the slow agents"}.get(
-            kind, f"The bottleneck is {_title_of(kind)}"
-        )
-        status = Status.WARNING
-    innocent = [row for row in rows if row["part"] != kind and row["looks slow"]]
+    decisions = seen.known
+    slow, slowest = decisions.slow, decisions.slowest
+    stats = decisions.series.get(slowest.agent, {})
+    yardstick = stats.get("mean", stats.get("p95"))
+    added_ms = slowest.mean_ms - slowest.mean_before_ms
+    shared = [_candidate(part, yardstick, added_ms) for part in split_up.known.parts]
+    cpu, held = Candidate(Part.CPU), frozenset[str]()
+    if throttled.figures is not None:
+        held = _newly_throttled(decisions, throttled.figures)
+        cpu = _cpu(decisions, throttled.figures, held, yardstick)
+    spared = () if held.intersection(decisions.fast) else decisions.fast
+    moved = _moved(shared)
+    if slow and held.issuperset(slow) and (spared or not (moved and moved.explains >= _EXPLAINS_MOST)):
+        moved = cpu
+    figures = Bottleneck(moved.part if slow and moved else None, slow, added_ms, (*shared, cpu))
     return Finding(
-        "latency.cause",
-        status,
-        title,
-        why + (" " + " ".join(_acquitted(row) for row in innocent) if slow and innocent else ""),
-        {"kind": kind, "innocent": ", ".join(str(row["part"]) for row in innocent), "added_ms": added, "slow": ", ".join(slow),
-         "explained": next((min(number(row["explains"]), 1.0) for row in rows if row["part"] == kind), None),
-         "together": next((row["moves with agents"] for row in rows if row["part"] == kind), None)},
-        (Table("Which part moved with the slow agents (1: in step, 0: unrelated); explains: share of the added time, at most all of it", table.drop(columns=["looks slow", "all", "apart"]),
-               {"ratio": "ratio", "moves with agents": "ratio", "explains": "%"}),),
-    )  # fmt: skip
+        graded(False, slow),
+        wording.bottleneck_title(figures),
+        wording.bottleneck_detail(figures, moved, spared, is_cpu_known=throttled.is_known),
+        figures,
+        (_table_of(figures.candidates),),
+    )
 
 
 def together(one: pd.DataFrame | None, other: pd.DataFrame | None) -> float:
-    """Pearson's correlation of the logarithms of two series at the nearest times; NaN with fewer than 8 common points."""
+    """Pearson's correlation of the logarithms of two series at the nearest times; NaN for under 8 common points."""
     if one is None or other is None or one.empty or other.empty:
         return math.nan
     left = one.rename(columns={"value": "a"}).sort_values("time").dropna()
     right = other.rename(columns={"value": "b"}).sort_values("time").dropna()
     joined = pd.merge_asof(left, right, on="time", direction="nearest", tolerance=pd.Timedelta(minutes=5)).dropna()
     joined = joined[(joined["a"] > 0) & (joined["b"] > 0)]
-    if len(joined) < 8:
+    if len(joined) < _POINTS_LEAST:
         return math.nan
     a, b = np.log(joined["a"].to_numpy()), np.log(joined["b"].to_numpy())
-    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-9 and b.std() > 1e-9 else math.nan
+    if not (a.std() > 1e-9 and b.std() > 1e-9):
+        return math.nan
+    return float(np.corrcoef(a, b)[0, 1])
 
 
-def _candidate(
-    part: str, stats: Mapping[str, pd.DataFrame], yardstick: pd.DataFrame | None, added: float, window: Window
-) -> dict[str, Any]:
-    before, now = split(stats.get("p95"), window)
-    share_before, share_now = split(stats.get("share"), window)
-    explains = (share_now - share_before) / added if added > 0 else math.nan
-    ratio, step = ratio_of(now, before), together(stats.get("p95", stats.get("share")), yardstick)
-    return {
-        "part": part, "before": amount(before, "ms"), "now": amount(now, "ms"), "ratio": ratio, "moves with agents": step, "explains": explains,
-        "looks slow": ratio >= 1.25 or (part == "LLM" and now >= LIMIT_MS / 2) or (part == "database" and now >= 500),
-    }  # fmt: skip
-
-
-def _cpu_candidate(
-    slow: list[str], fast: list[str], throttled: Finding, yardstick: pd.DataFrame | None, window: Window
-) -> dict[str, Any]:
-    row = {
-        "part": "CPU",
-        "before": "n/a",
-        "now": "n/a",
-        "ratio": math.nan,
-        "moves with agents": math.nan,
-        "explains": math.nan,
-        "looks slow": False,
-        "all": False,
-        "apart": False,
-    }
-    if not throttled.is_known:
-        return row
-    now, before = throttled.figures["now"], throttled.figures["before"]
-    mine = [deployment_of(one) for one in slow]
-    others = [deployment_of(one) for one in fast]
-    high = {
-        one
-        for one in (*mine, *others)
-        if number(now.get(one)) >= THROTTLED
-        and number(now.get(one)) - (0 if math.isnan(number(before.get(one))) else number(before.get(one))) >= 0.15
-    }
-    lead = max(mine, key=lambda one: number(now.get(one)) if one in now else -1.0, default="")
-    series = next((one for pod, one in throttled.series["throttling"].items() if workload_of(pod) == lead), None)
-    row |= {
-        "before": amount(before.get(lead), "%"), "now": amount(now.get(lead), "%"), "ratio": ratio_of(number(now.get(lead)), number(before.get(lead))),
-        "moves with agents": together(series, yardstick), "looks slow": bool(high), "all": bool(mine) and set(mine) <= high,
-        "apart": bool(others) and not set(others) & high,
-    }  # fmt: skip
-    return row
-
-
-def _chosen(rows: list[dict[str, Any]], slow: list[str], fast: list[str], *, known_cpu: bool) -> tuple[str, str]:
-    """(part, why): the part that moved with the slow agents and explains most of the added time; "unknown" for none."""
-    cpu = next(row for row in rows if row["part"] == "CPU")
-    shared = [
-        row
-        for row in rows
-        if row["part"] != "CPU" and row["ratio"] >= MOVED_RATIO and row["moves with agents"] >= _MOVED_TOGETHER
-    ]
-    shared.sort(key=lambda row: -number(row["explains"]) if math.isfinite(number(row["explains"])) else 0.0)
-    best = shared[0] if shared else None
-    explains = number(best["explains"]) if best else 0.0
-    if cpu["all"] and (cpu["apart"] or not explains >= 0.5):
-        return "CPU", f"Exactly the slow agents are throttled ({cpu['before']} of their CPU periods before, {cpu['now']} now)" + (
-            f"; {names(fast)} use the same LLM, tools and database and are fast." if cpu["apart"] else ".")  # fmt: skip
-    if best is not None and (explains >= 0.3 or len(shared) == 1):
-        return best["part"], (f"Its p95 went from {best['before']} to {best['now']}, in step with the agents (correlation {amount(best['moves with agents'], 'ratio')}), "
-                              f"and it explains {amount(min(explains, 1.0), '%')} of the time that was added to a decision.")  # fmt: skip
-    return "unknown", "No part rose with them." + (
-        "" if known_cpu else " CPU throttling is not known, so it remains a suspect."
+def _candidate(part: PartLatency, yardstick: pd.DataFrame | None, added_ms: float) -> Candidate:
+    """A part that all agents share."""
+    looks_slow_ms = _LOOKS_SLOW_MS.get(part.part, math.inf)
+    return Candidate(
+        part.part,
+        part.p95_before_ms,
+        part.p95_ms,
+        part.ratio,
+        together(part.share if part.p95 is None else part.p95, yardstick),
+        (part.share_ms - part.share_before_ms) / added_ms if added_ms > 0 else math.nan,
+        looks_slow=part.ratio >= _LOOKS_SLOW_RATIO or part.p95_ms >= looks_slow_ms,
     )
 
 
-def _acquitted(row: Mapping[str, Any]) -> str:
-    """Why a part that looks slow is not the cause."""
-    if row["part"] == "CPU":
-        return "CPU is throttled too, but not of exactly the agents that are slow."
-    if not row["ratio"] >= MOVED_RATIO:
-        return f"{row['part']} looks slow ({row['now']}), but was so before the agents were ({row['before']})."
-    if not row["moves with agents"] >= _MOVED_TOGETHER:
-        return f"{row['part']} became slower ({row['before']} to {row['now']}), but not when the agents did."
-    return (
-        f"{row['part']} became slower as well ({row['before']} to {row['now']}), which explains less of the added time."
+def _newly_throttled(decisions: Decisions, throttling: Throttling) -> frozenset[str]:
+    """The agents whose own pods are throttled, and were so less before."""
+    found = set()
+    for agent in (*decisions.slow, *decisions.fast):
+        deployment = deployment_of(agent)
+        now = throttling.now.get(deployment, math.nan)
+        before = or_zero(throttling.before.get(deployment, math.nan))
+        if now >= THROTTLED and now - before >= _NEWLY_THROTTLED:
+            found.add(agent)
+    return frozenset(found)
+
+
+def _cpu(
+    decisions: Decisions, throttling: Throttling, held: frozenset[str], yardstick: pd.DataFrame | None
+) -> Candidate:
+    """The CPU, by the slow agent that it holds back most."""
+    slow = [deployment_of(agent) for agent in decisions.slow]
+    lead = max(slow, key=lambda deployment: throttling.now.get(deployment, -1.0), default="")
+    before, now = throttling.before.get(lead, math.nan), throttling.now.get(lead, math.nan)
+    return Candidate(
+        Part.CPU,
+        before,
+        now,
+        ratio_of(now, before),
+        together(throttling.series.get(lead), yardstick),
+        looks_slow=bool(held),
     )
 
 
-def _title_of(kind: str) -> str:
-    return {
-        "CPU": "the agents' own CPU limit",
-        "database": "the database",
-        "LLM": "the LLM gateway",
-        "MCP tools": "an MCP server",
-    }.get(kind, kind)
+def _moved(shared: Sequence[Candidate]) -> Candidate | None:
+    """Of the parts that moved with the agents the one that explains most, if it is enough or no other did."""
+    moved = [candidate for candidate in shared if candidate.has_slowed and candidate.is_in_step]
+    most = max(moved, key=lambda candidate: or_zero(candidate.explains), default=None)
+    if most is not None and (most.explains >= _EXPLAINS_ENOUGH or len(moved) == 1):
+        return most
+    return None
+
+
+def _table_of(candidates: Sequence[Candidate]) -> Table:
+    texts = [wording.before_and_now(candidate) for candidate in candidates]
+    frame = pd.DataFrame(
+        {
+            "part": [candidate.part.value for candidate in candidates],
+            "before": [before for before, _ in texts],
+            "now": [now for _, now in texts],
+            "ratio": [candidate.ratio for candidate in candidates],
+            "moves with agents": [candidate.together for candidate in candidates],
+            "explains": [candidate.explained for candidate in candidates],
+        }
+    )
+    caption = (
+        "Which part moved with the slow agents (1: in step, 0: unrelated);"
+        " explains: share of the added time, at most all of it"
+    )
+    return Table(caption, frame, {"ratio": "ratio", "moves with agents": "ratio", "explains": "%"})

@@ -6,15 +6,17 @@ import numpy as np
 import pandas as pd
 
 from runbook.sources.metrics import selector
+from runbook.steps.latency.figures import Part
 
 _NAMES = ("agent_type", "agent_name", "agent")
 _BY = "le, agent_type, agent_name, agent"
 MS, SECONDS = "cryptofunk_agent_processing_duration_ms", "agent_decision_duration_seconds"
 PARTS = {
-    "LLM": "cryptofunk_llm_request_duration_ms",
-    "MCP tools": "cryptofunk_mcp_tool_call_duration_ms",
-    "database": "cryptofunk_database_query_duration_ms",
+    Part.LLM: "cryptofunk_llm_request_duration_ms",
+    Part.MCP_TOOLS: "cryptofunk_mcp_tool_call_duration_ms",
+    Part.DATABASE: "cryptofunk_database_query_duration_ms",
 }
+"""The histogram of each part's calls."""
 
 
 def quantiles_expression() -> str:

@@ -12,7 +12,17 @@ from runbook.sources.database import Database
 
 STATEMENT_LENGTH = 400
 """Characters of a statement that are kept: one of that length was cut off."""
-LOGGED = re.compile(r"duration: (?P<ms>[0-9.]+) ms\s+(?:statement|execute [^:]*|parse [^:]*|bind [^:]*): (?P<statement>.+)", re.DOTALL)  # fmt: skip
+LOGGED = re.compile(
+    r"duration: (?P<ms>[0-9.]+) ms\s+"
+    r"(?:statement|execute [^:]*|parse [^:]*|bind [^:]*): "
+    r"(?P<statement>.+)",
+    re.DOTALL,
+)
+"""What postgres logs of a statement that took longer than log_min_duration_statement."""
+_UNSAFE = re.compile(r";|--|/\*|\\|\$(?!\d)|\?\s*[?|&]")
+"""What ends a statement, begins a comment, reaches psql or quotes; and ? as an operator."""
+_TYPED_VALUE = re.compile(r"(?:\b(interval|date|timestamptz|timestamp|time)\s+)?\?", re.IGNORECASE)
+"""A value, with the type in front of a typed literal: that is no place for a parameter; a cast of one is."""
 
 
 def counted(database: Database) -> pd.DataFrame:
@@ -34,20 +44,20 @@ def shape(statement: str) -> str:
 
 
 def explainable(statement: str) -> str:
-    """`statement` with $n for values if it is one plain SELECT that may stand behind EXPLAIN in a command to copy; else empty.
+    """`statement` with $n for values if it is one plain SELECT that may stand behind EXPLAIN in a command; else empty.
 
     It comes from a log, so whatever could end the statement or reach psql's own commands rules it out. One that was cut
     off, or in which ? is an operator, would be a syntax error.
     """
-    line = statement
-    if (
-        not line.isprintable()
-        or re.search(r";|--|/\*|\\|\$(?!\d)|\?\s*[?|&]", line)
-        or len(line) >= STATEMENT_LENGTH
-        or not re.match(r"select\s", line, re.IGNORECASE)
-    ):
+    is_whole = len(statement) < STATEMENT_LENGTH and statement.isprintable()
+    is_select = re.match(r"select\s", statement, re.IGNORECASE)
+    if not is_whole or not is_select or _UNSAFE.search(statement):
         return ""
-    used = count(max(map(int, re.findall(r"\$(\d+)", line)), default=0) + 1)
-    # A typed literal (interval '5 min') is no place for a parameter; a cast of one is.
-    typed = re.compile(r"(?:\b(interval|date|timestamptz|timestamp|time)\s+)?\?", re.IGNORECASE)
-    return typed.sub(lambda found: f"${next(used)}" + (f"::{found[1]}" if found[1] else ""), line)
+    used = max(map(int, re.findall(r"\$(\d+)", statement)), default=0)
+    free = count(used + 1)
+
+    def parameter(value: re.Match[str]) -> str:
+        cast = f"::{value[1]}" if value[1] else ""
+        return f"${next(free)}{cast}"
+
+    return _TYPED_VALUE.sub(parameter, statement)

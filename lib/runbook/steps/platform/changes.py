@@ -79,10 +79,7 @@ def _rollout(row: Any) -> Rollout:
 
 def _restart(row: Any) -> Restart:
     return Restart(
-        row.last_exit_at,
-        str(row.app or row.name),
-        int(row.restarts),
-        ended_by(row.last_exit, row.last_exit_code),
+        row.last_exit_at, str(row.app or row.name), int(row.restarts), ended_by(row.last_exit, row.last_exit_code)
     )
 
 

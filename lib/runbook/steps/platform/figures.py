@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What one deployment logged in the window. `worst`: its most severe pattern, with so many lines; empty for no error."""
+    """What one deployment logged in the window. `worst`: its most severe pattern; empty where there is no error."""
 
     app: str
     lines: int = 0

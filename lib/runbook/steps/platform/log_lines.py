@@ -74,9 +74,7 @@ def logs_of(cluster: Cluster, window: Window, apps: Sequence[str]) -> Finding[Me
         "; ".join(log.title for log in found),
         " ".join([*(log.detail for log in found), *missing]).strip(),
         MergedLog(
-            tuple(apps),
-            sum(log.errors for log in figures),
-            next((log.worst for log in figures if log.worst), ""),
+            tuple(apps), sum(log.errors for log in figures), next((log.worst for log in figures if log.worst), "")
         ),
         tuple(table for log in found for table in log.tables),
     )

@@ -24,9 +24,7 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
     rows = cluster.pods(app or None, component or None).frame
     if rows.empty and not of:
         return Finding(
-            Status.UNKNOWN,
-            "Pods: the namespace holds none",
-            "Is KUBE_NAMESPACE right, and may this role list pods?",
+            Status.UNKNOWN, "Pods: the namespace holds none", "Is KUBE_NAMESPACE right, and may this role list pods?"
         )
     if rows.empty:
         return Finding(

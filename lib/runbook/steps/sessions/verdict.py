@@ -2,184 +2,228 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from runbook.alert import Alert, Window
-from runbook.legacy import Finding
+from runbook.findings import Finding, Findings
 from runbook.outcome import Action, Status, Verdict
-from runbook.steps.agents.causes import cause_of, repair
-from runbook.steps.platform import known_limits
-from runbook.steps.shared.fleet import MCP_SERVERS
-from runbook.steps.shared.quotas import raise_limit
-from runbook.steps.shared.verdicts import figures_of, known, kubectl, psql, silence, title_of, unknown_reasons
+from runbook.steps import exposure, platform
+from runbook.steps.agents import LastWords, McpServers, Need, Needed, mcp_servers
+from runbook.steps.agents import status as agent_status
+from runbook.steps.agents.causes import NEEDS, NO_CAUSE, Blamed, Cause, cause_of, repair, rolled_out
+from runbook.steps.platform import Pods
+from runbook.steps.sessions.figures import Flow, Halt, OrchestratorHealth, RestartSafety
+from runbook.steps.sessions.health import last_words, orchestrator
+from runbook.steps.sessions.session import paused
+from runbook.steps.sessions.trading import flow
+from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
 from runbook.words import moment
 
+_ORCHESTRATOR = "orchestrator"
+_SEE_SESSIONS = """
+SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;
+SELECT max(created_at) AS last_signal FROM agent_signals;
+SELECT max(placed_at) AS last_order FROM orders;
+""".strip()
 
-def decide(findings: Mapping[str, Finding], alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
+
+class Failure(StrEnum):
+    """Why no session trades. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
+
+    PAUSED = "paused"
+    DEPENDENCY = "dependency"
+    MEMORY = "memory"
+    CRASHED = "crashed"
+    STALLED = "stalled"
+    SILENT = "silent"
+    RUNNING = "running"
+    UNKNOWN = "unknown"
+
+
+_BEFORE_RESTART = {
+    Failure.DEPENDENCY: " Only after the cause is repaired.",
+    Failure.PAUSED: " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is the matter with the session, and what the orchestrator needs and lacks, where that is why."""
+
+    failure: Failure
+    cause: Cause = NO_CAUSE
+
+
+def decide(findings: Findings, alert: Alert, window: Window, namespace: str = "cryptofunk") -> Verdict:
     """The decision of TradingSessionFailure: resume, restart, or repair first what the orchestrator needs, and why."""
-    kind, culprit = failure(findings)
-    decision, summary, status = _choice(kind, culprit, findings)
+    diagnosis = diagnosis_of(findings)
+    decision, summary, severity = _choice(diagnosis, findings)
     return Verdict(
         decision,
         summary,
-        status,
+        severity,
         (*_reasons(findings), *unknown_reasons(findings)),
-        tuple(_actions(kind, culprit, findings, alert, namespace)),
+        tuple(_actions(diagnosis, findings, alert, namespace)),
         _checklist(findings),
     )
 
 
-def failure(findings: Mapping[str, Finding]) -> tuple[str, str]:
-    """(kind, culprit) of a session that does not trade: "paused", "dependency", "resources", "crashed",
-    "stalled" (up, but nothing flows), "silent" (nothing flows, the orchestrator not seen), "running" or "unknown".
+def diagnosis_of(findings: Findings) -> Diagnosis:
+    """What is the matter with the session.
 
-    What the orchestrator needs comes before how it ended: it exits when a server it needs is away, which looks like a crash.
+    What the orchestrator needs comes before how it ended: it exits when a server it needs is away, which looks like
+    a crash.
     """
-    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
-    pods, health = figures_of(findings, "platform.pods.orchestrator"), figures_of(findings, "sessions.orchestrator")
-    broken = bool(pods.get("not_ready")) or bool(health.get("failing"))
-    still = bool(flows) and not flows["flows"]
-    if halt.get("paused") and not broken:
-        return "paused", str(halt["paused_by"])
-    if not broken and not still:
-        return ("running", "") if flows and halt and (pods or health) else ("unknown", "")
-    if pods.get("oom_killed"):
-        return "resources", "orchestrator"
-    blamed, culprit = cause_of(findings)
-    if blamed in ("database", "llm", "mcp"):
-        return "dependency", culprit
-    if broken:
-        return "crashed", "orchestrator"
+    halt, trading, health = findings.get(Halt), findings.get(Flow), findings.get(OrchestratorHealth)
+    pods = _pods(findings, _ORCHESTRATOR)
+    is_seen = pods is not None or health is not None
+    is_broken = bool(pods and pods.not_ready) or bool(health and health.failing)
+    if halt and halt.paused and not is_broken:
+        return Diagnosis(Failure.PAUSED)
+    if not is_broken and (trading is None or trading.flows):
+        is_known = trading is not None and halt is not None and is_seen
+        return Diagnosis(Failure.RUNNING if is_known else Failure.UNKNOWN)
+    if pods and pods.oom_killed:
+        return Diagnosis(Failure.MEMORY)
+    cause = cause_of(findings)
+    if cause.blamed in NEEDS:
+        return Diagnosis(Failure.DEPENDENCY, cause)
+    if is_broken:
+        return Diagnosis(Failure.CRASHED)
     # That it is up is only claimed where it was seen to be.
-    return ("stalled" if halt and (pods or health) else "silent"), ""
+    return Diagnosis(Failure.STALLED if halt and is_seen else Failure.SILENT)
 
 
-def _choice(kind: str, culprit: str, findings: Mapping[str, Finding]) -> tuple[str, str, Status]:
-    halt, flows = figures_of(findings, "sessions.paused"), figures_of(findings, "sessions.flow")
-    since = (
-        f" Nothing has been traded or signalled since {moment(flows['stopped_at'])}."
-        if flows.get("stopped_at") is not None
-        else ""
-    )
-    match kind:
-        case "dependency":
-            return (
-                f"repair {culprit} first",
-                f"No session trades because {culprit} does not serve the orchestrator: restarting does not help before that.{since}",
-                Status.CRITICAL,
+def _choice(diagnosis: Diagnosis, findings: Findings) -> tuple[str, str, Status]:
+    halt, trading = findings.get(Halt), findings.get(Flow)
+    since = ""
+    if trading and trading.stopped_at is not None:
+        since = f" Nothing has been traded or signalled since {moment(trading.stopped_at)}."
+    match diagnosis.failure:
+        case Failure.DEPENDENCY:
+            culprit = diagnosis.cause.culprit
+            summary = (
+                f"No session trades because {culprit} does not serve the orchestrator: "
+                f"restarting does not help before that.{since}"
             )
-        case "resources":
-            return (
-                "raise the memory limit of orchestrator",
-                f"The orchestrator was killed for exceeding its memory limit.{since}",
-                Status.CRITICAL,
-            )
-        case "crashed":
-            rolled = "orchestrator" in str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
-            words = str(figures_of(findings, "sessions.last_words").get("words", ""))
-            checked = all(figures_of(findings, f"agents.{name}") for name in ("mcp_servers", "store", "llm"))
-            wells = "what it depends on is well" if checked else "nothing it depends on is known to be down"
-            said = f" Its last words: “{words[:120]}”." if words else ""
-            if rolled:
-                return (
-                    "take the orchestrator's rollout back",
-                    f"The orchestrator crashes since it was rolled out; {wells}.{said}{since}",
-                    Status.CRITICAL,
-                )
-            return (
-                "restart the orchestrator",
-                f"The orchestrator crashed; {wells}.{said}{since}",
-                Status.CRITICAL,
-            )
-        case "paused":
-            return (
-                "resume trading, if the reason is over",
-                f"Nothing crashed: trading is paused since {moment(halt['paused_at'])} by {culprit} ({halt['reason']}).{since}",
-                Status.WARNING,
-            )
-        case "stalled":
-            return (
-                "restart the orchestrator",
-                f"The orchestrator is up and not paused, but nothing flows.{since}",
-                Status.CRITICAL,
-            )
-        case "silent":
-            return (
-                "look at the orchestrator",
-                f"Nothing flows, and whether the orchestrator runs is not known.{since}",
-                Status.CRITICAL,
-            )
-        case "running":
-            return (
-                "nothing to restart",
-                f"Healthy: the orchestrator runs, trading is not paused and {flows['signals']} signals came since the alert.",
-                Status.OK,
-            )
-    return (
-        "find out whether the orchestrator runs",
-        "It is not known whether a session trades: too little could be asked.",
-        Status.UNKNOWN,
-    )
+            return f"repair {culprit} first", summary, Status.CRITICAL
+        case Failure.MEMORY:
+            summary = f"The orchestrator was killed for exceeding its memory limit.{since}"
+            return "raise the memory limit of orchestrator", summary, Status.CRITICAL
+        case Failure.CRASHED:
+            decision, summary = _after_crash(findings)
+            return decision, f"{summary}{since}", Status.CRITICAL
+        case Failure.PAUSED if halt:
+            why = f"trading is paused since {moment(halt.paused_at)} by {halt.paused_by} ({halt.reason})"
+            return "resume trading, if the reason is over", f"Nothing crashed: {why}.{since}", Status.WARNING
+        case Failure.STALLED:
+            summary = f"The orchestrator is up and not paused, but nothing flows.{since}"
+            return "restart the orchestrator", summary, Status.CRITICAL
+        case Failure.SILENT:
+            summary = f"Nothing flows, and whether the orchestrator runs is not known.{since}"
+            return "look at the orchestrator", summary, Status.CRITICAL
+        case Failure.RUNNING if trading:
+            came = f"{trading.signals} signals came since the alert"
+            summary = f"Healthy: the orchestrator runs, trading is not paused and {came}."
+            return "nothing to restart", summary, Status.OK
+    summary = "It is not known whether a session trades: too little could be asked."
+    return "find out whether the orchestrator runs", summary, Status.UNKNOWN
 
 
-def _reasons(findings: Mapping[str, Finding]) -> Iterator[str]:
-    order = ("platform.pods.orchestrator", "sessions.orchestrator", "sessions.last_words", "agents.mcp_servers", "platform.pods.mcp-server", "sessions.paused",
-             "agents.status", "sessions.flow", "platform.rollouts", "platform.config_changes")  # fmt: skip
-    for found in known(findings, order):
-        if found.status is not Status.OK or found.id in ("sessions.flow", "sessions.paused"):
+def _after_crash(findings: Findings) -> tuple[str, str]:
+    measured = {need.needed for need in findings.every(Need)}
+    is_checked = findings.get(McpServers) is not None and {Needed.DATABASE, Needed.LLM} <= measured
+    needs = "what it depends on is well" if is_checked else "nothing it depends on is known to be down"
+    last = findings.get(LastWords)
+    words = ""
+    if last and last.words:
+        words = f" Its last words: “{last.words[:120]}”."
+    if _ORCHESTRATOR in rolled_out(findings):
+        summary = f"The orchestrator crashes since it was rolled out; {needs}.{words}"
+        return "take the orchestrator's rollout back", summary
+    return "restart the orchestrator", f"The orchestrator crashed; {needs}.{words}"
+
+
+def _reasons(findings: Findings) -> Iterator[str]:
+    for found in _argued(findings):
+        if found.status is not Status.OK or isinstance(found.figures, Flow | Halt):
             yield f"{found.title}."
-    restart = figures_of(findings, "sessions.restart_safety")
-    if restart:
-        yield "A restart is safe now." if restart["safe"] else f"A restart is not safe yet: {restart['reasons']}."
+    for restart in findings.every(RestartSafety):
+        if restart.is_safe:
+            yield "A restart is safe now."
+        else:
+            yield f"A restart is not safe yet: {'; '.join(restart.reasons)}."
 
 
-def _actions(
-    kind: str, culprit: str, findings: Mapping[str, Finding], alert: Alert, namespace: str
-) -> Iterator[Action]:
-    restart, limits = figures_of(findings, "sessions.restart_safety"), known_limits(findings)
-    rolled = str(figures_of(findings, "platform.rollouts").get("rolled_out", "")).split(", ")
-    unsafe = "" if not restart or restart["safe"] else f" Not before this is settled: {restart['reasons']}."
-    killed = str(figures_of(findings, "platform.pods.mcp-server").get("oom_killed", ""))
-    if kind == "dependency":
-        blamed = (
-            "mcp"
-            if any(one in MCP_SERVERS for one in culprit.split(", "))
-            else "database"
-            if culprit == "postgres"
-            else "llm"
+def _argued(findings: Findings) -> Iterator[Finding[Any]]:
+    found = (
+        findings.of(platform.pods, _ORCHESTRATOR),
+        findings.of(orchestrator),
+        findings.of(last_words),
+        findings.of(mcp_servers),
+        findings.of(platform.pods, "mcp-server"),
+        findings.of(paused),
+        findings.of(agent_status),
+        findings.of(flow),
+        findings.of(platform.rollouts),
+        findings.of(platform.config_changes),
+    )
+    return (finding for finding in found if finding is not None and finding.is_known)
+
+
+def _actions(diagnosis: Diagnosis, findings: Findings, alert: Alert, namespace: str) -> Iterator[Action]:
+    restart = findings.get(RestartSafety)
+    unsafe = ""
+    if restart and not restart.is_safe:
+        unsafe = f" Not before this is settled: {'; '.join(restart.reasons)}."
+    yield from _repairs(diagnosis, findings, unsafe, namespace)
+    if diagnosis.failure is not Failure.RUNNING:
+        yield Action(
+            "Restart the orchestrator gracefully",
+            kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
+            f"It opens a new trading session.{_BEFORE_RESTART.get(diagnosis.failure, '')}{unsafe}",
+            changes=True,
         )
-        yield from repair(blamed, culprit, rolled, namespace, limits)
-        if killed:
-            yield from repair("resources", killed, rolled, namespace, limits)
-    if kind == "resources":
-        yield from raise_limit(
-            "orchestrator", "memory", limits, namespace, "Look for the reason of the growth as well."
-        )
-    if kind == "crashed" and "orchestrator" in rolled:
-        yield Action("Take the last rollout of the orchestrator back", kubectl(namespace, "rollout", "undo", "deployment/orchestrator"),
-                     f"It crashes since then.{unsafe}", changes=True)  # fmt: skip
-    if kind != "running":
-        after = {
-            "dependency": " Only after the cause is repaired.",
-            "paused": " A fresh orchestrator starts unpaused; prefer its own resume where there is one.",
-        }.get(kind, "")
-        yield Action("Restart the orchestrator gracefully", kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
-                     f"It opens a new trading session.{after}{unsafe}", changes=True)  # fmt: skip
     yield Action("Monitor its startup", kubectl(namespace, "logs", "-f", "deployment/orchestrator"))
-    yield Action("See whether a session trades again", psql(namespace, "SELECT started_at, stopped_at, mode, total_trades FROM trading_sessions ORDER BY created_at DESC LIMIT 3;\n"
-                 "SELECT max(created_at) AS last_signal FROM agent_signals;\nSELECT max(placed_at) AS last_order FROM orders;"))  # fmt: skip
+    yield Action("See whether a session trades again", psql(namespace, _SEE_SESSIONS))
     yield silence(alert)
 
 
-def _checklist(findings: Mapping[str, Finding]) -> tuple[tuple[str, str], ...]:
-    title = partial(title_of, findings)
+def _repairs(diagnosis: Diagnosis, findings: Findings, unsafe: str, namespace: str) -> Iterator[Action]:
+    rolled, limits = rolled_out(findings), platform.known_limits(findings)
+    match diagnosis.failure:
+        case Failure.DEPENDENCY:
+            yield from repair(diagnosis.cause, rolled, namespace, limits)
+            servers = _pods(findings, "mcp-server")
+            if servers:
+                yield from repair(Cause(Blamed.MEMORY, servers.oom_killed), rolled, namespace, limits)
+        case Failure.MEMORY:
+            yield from repair(Cause(Blamed.MEMORY, (_ORCHESTRATOR,)), rolled, namespace, limits)
+        case Failure.CRASHED if _ORCHESTRATOR in rolled:
+            yield Action(
+                "Take the last rollout of the orchestrator back",
+                kubectl(namespace, "rollout", "undo", "deployment/orchestrator"),
+                f"It crashes since then.{unsafe}",
+                changes=True,
+            )
+
+
+def _checklist(findings: Findings) -> tuple[tuple[str, str], ...]:
+    title = findings.title
+    pods = title(platform.pods, _ORCHESTRATOR).lower()
     return (
-        ("Paused or crashed?", f"{title('sessions.paused')}; {title('platform.pods.orchestrator').lower()}"),
-        ("What did it say last?", title("sessions.last_words")),
-        ("Were the agents well?", title("agents.status")),
-        ("Were the MCP servers well?", title("agents.mcp_servers")),
-        ("What changed before?", f"{title('platform.rollouts')}; {title('platform.config_changes')}"),
-        ("What stayed open meanwhile?", title("exposure.open_positions")),
-        ("Since when does trading flow again?", title("sessions.flow")),
+        ("Paused or crashed?", f"{title(paused)}; {pods}"),
+        ("What did it say last?", title(last_words)),
+        ("Were the agents well?", title(agent_status)),
+        ("Were the MCP servers well?", title(mcp_servers)),
+        ("What changed before?", f"{title(platform.rollouts)}; {title(platform.config_changes)}"),
+        ("What stayed open meanwhile?", title(exposure.open_positions)),
+        ("Since when does trading flow again?", title(flow)),
     )
+
+
+def _pods(findings: Findings, of: str) -> Pods | None:
+    return next((pods for pods in findings.every(Pods) if pods.of == of), None)

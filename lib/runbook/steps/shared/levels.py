@@ -23,7 +23,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """`usual` is the median of the quiet time, `now` the mean of the last samples, `peak` the highest since the quiet time.
+    """`usual` is the median of the quiet time, `now` the mean of the last samples, `peak` the highest since then.
 
     NaN where there is no sample to tell. `rose_at`: when it left the usual for the peak; None where it did not.
     """
@@ -42,7 +42,7 @@ class Level:
 
 
 def level(frame: pd.DataFrame, window: Window, *, factor: float = 3.0, least: float = 0.0) -> Level:
-    """The Level of one series (time, value); it "rose" above `factor` times its usual value, and by at least `least`."""
+    """The Level of a series (time, value); it "rose" above `factor` times its usual value, and by at least `least`."""
     times, values = _known(frame)
     if not len(values):
         return Level(math.nan, math.nan, math.nan, None)
@@ -57,7 +57,7 @@ def level(frame: pd.DataFrame, window: Window, *, factor: float = 3.0, least: fl
 
 
 def rise(frame: pd.DataFrame, above: float) -> datetime | None:
-    """When the stretch above `above` that holds the peak of the series (time, value) began; None where nothing is above it."""
+    """When the stretch above `above` with the peak of the series (time, value) began; None where nothing is above."""
     return _rise(*_known(frame), above)
 
 
@@ -108,10 +108,16 @@ def last(frame: pd.DataFrame, what: str) -> float:
 def levels_table(caption: str, rows: list[tuple[str, Level]], unit: str) -> Table:
     """The (name, level) rows as a table, the highest now first, at most 15."""
     order = sorted(rows, key=lambda row: -or_zero(row[1].now))[:15]
-    frame = pd.DataFrame({
-        "what": [name for name, _ in order], "usual": [_rounded(one.usual) for _, one in order], "now": [_rounded(one.now) for _, one in order],
-        "times usual": [one.growth for _, one in order], "rose at": [one.rose_at for _, one in order],
-    })  # fmt: skip
+    levels = [seen for _, seen in order]
+    frame = pd.DataFrame(
+        {
+            "what": [name for name, _ in order],
+            "usual": [_rounded(seen.usual) for seen in levels],
+            "now": [_rounded(seen.now) for seen in levels],
+            "times usual": [seen.growth for seen in levels],
+            "rose at": [seen.rose_at for seen in levels],
+        }
+    )
     frame["rose at"] = pd.to_datetime(frame["rose at"], utc=True)
     return Table(caption, frame, {"usual": unit, "now": unit, "times usual": "ratio", "rose at": "time"})
 

@@ -21,9 +21,10 @@ def pattern_of(message: str) -> str:
 
 
 def patterns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Log rows (as logs.parse makes them) grouped by what they say: level, pattern, lines, first, last, example; worst first.
+    """Log rows (as logs.parse makes them) grouped by what they say, worst first.
 
-    Numbers, ids and addresses in a message count as the same. The error field is part of the pattern.
+    Columns: level, pattern, lines, first, last, example. Numbers, ids and addresses in a message count as the same.
+    The error field is part of the pattern.
     """
     rows: dict[tuple[str, str], list[int]] = {}
     texts = []

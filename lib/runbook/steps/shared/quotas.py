@@ -45,9 +45,11 @@ def quantity_text(value: float, kind: str) -> str:
         return ""
     if kind == "memory":
         mebi = math.ceil(value / _MEBI)
-        return f"{mebi // 1024}Gi" if mebi % 1024 == 0 else f"{mebi}Mi"
+        gibi, rest = divmod(mebi, 1024)
+        return f"{mebi}Mi" if rest else f"{gibi}Gi"
     milli = math.ceil(round(value * 1000, 6))
-    return str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+    cores, rest = divmod(milli, 1000)
+    return f"{milli}m" if rest else f"{cores}"
 
 
 def patch_body(container: str, kind: str, text: str) -> str:

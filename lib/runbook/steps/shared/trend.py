@@ -119,7 +119,7 @@ def until(remaining: float, growth: Slope | None) -> tuple[float, float, float]:
 
 
 def spread(likely: float, earliest: float, latest: float) -> str:
-    """How sure `likely` seconds are, in words: "between 2 d and 3 d"; where both ends read the same, "give or take 12 min"."""
+    """How sure `likely` seconds are: "between 2 d and 3 d"; where both ends read the same, "give or take 12 min"."""
     low, high = duration(earliest), duration(latest) if math.isfinite(latest) else "never"
     if low != high:
         return f"between {low} and {high}"

@@ -60,10 +60,8 @@ def kubectl(namespace: str, *words: str) -> str:
 def psql(namespace: str, statements: str, *, stop_on_error: bool = False) -> str:
     """A command line that runs `statements` in the trading database, as a here-document, which needs no quoting."""
     stop = "-v ON_ERROR_STOP=1 " if stop_on_error else ""
-    return (
-        f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres -- psql {stop}-U postgres -d cryptofunk <<'SQL'\n"
-        f"{statements}\nSQL"
-    )
+    command = f"kubectl exec -i -n {shlex.quote(namespace)} deployment/postgres --"
+    return f"{command} psql {stop}-U postgres -d cryptofunk <<'SQL'\n{statements}\nSQL"
 
 
 _VALUE_MAX = 120
@@ -72,20 +70,22 @@ _VALUE_MAX = 120
 
 def silence(alert: Alert) -> Action:
     """The command that silences this alert for an hour, at whatever severity, and no other that differs in a label."""
-    told = {
-        name: value for name, value in sorted(alert.labels.items()) if value and name not in ("alertname", "severity")
-    }
-    labels = {"alertname": alert.name} | {name: value for name, value in told.items() if len(value) <= _VALUE_MAX}
-    left_out = [name for name in told if name not in labels]
+    own = {name: alert.labels[name] for name in sorted(alert.labels) if name not in ("alertname", "severity")}
+    own = {name: value for name, value in own.items() if value}
+    matched = {name: value for name, value in own.items() if len(value) <= _VALUE_MAX}
+    left_out = [name for name in own if name not in matched]
+    labels = {"alertname": alert.name} | matched
     matchers = " ".join(shlex.quote(f"{name}={_amtool(value)}") for name, value in labels.items())
-    command = f'amtool silence add {matchers} --duration=1h --comment="Investigating, see the report" --alertmanager.url="$ALERTMANAGER_URL"'
-    only = f" It leaves out what is too long: {', '.join(left_out)}." if left_out else ""
-    if not told:
-        only = f" This silences every {alert.name}: the alert has no other label."
+    why = "It repeats to every channel until it is resolved or silenced."
+    if left_out:
+        why += f" It leaves out what is too long: {', '.join(left_out)}."
+    if not own:
+        why += f" This silences every {alert.name}: the alert has no other label."
     return Action(
         "Silence this alert for an hour while you work on it",
-        command,
-        f"It repeats to every channel until it is resolved or silenced.{only}",
+        f'amtool silence add {matchers} --duration=1h --comment="Investigating, see the report"'
+        ' --alertmanager.url="$ALERTMANAGER_URL"',
+        why,
         changes=True,
     )
 

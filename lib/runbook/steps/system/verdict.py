@@ -11,7 +11,7 @@ from runbook.findings import Finding, Findings
 from runbook.outcome import Action, Status, Verdict
 from runbook.steps import alerting, breakers, dependencies, platform, sessions
 from runbook.steps.platform.suspects import suspects
-from runbook.steps.shared.verdicts import checklist, figures_of, kubectl, unknown_reasons
+from runbook.steps.shared.verdicts import checklist, kubectl, unknown_reasons
 from runbook.words import plural
 
 _QUESTIONS = (
@@ -37,14 +37,7 @@ def decide(findings: Findings, window: Window, namespace: str = "cryptofunk") ->
         *(f"Shortly before: {suspect.text}." for suspect in near[:3]),
         *unknown_reasons(findings),
     )
-    return Verdict(
-        decision,
-        summary,
-        status,
-        reasons,
-        _actions(findings, namespace),
-        checklist(findings, _QUESTIONS),
-    )
+    return Verdict(decision, summary, status, reasons, _actions(findings, namespace), checklist(findings, _QUESTIONS))
 
 
 def _judged(
@@ -84,12 +77,11 @@ def _actions(findings: Findings, namespace: str) -> tuple[Action, ...]:
     watch = Action(
         "Watch the pods", kubectl(namespace, "get", "pods", "--watch"), "Those not ready, waiting or restarting."
     )
-    others = str(figures_of(findings, "alerting.firing").get("names", ""))
-    if not others:
+    firing = findings.get(alerting.Firing)
+    if firing is None or not firing.names:
         return (watch,)
+    listed = ", ".join(firing.names)[:200]
     procedure = Action(
-        "Run the procedure of what fires",
-        f"runbook run {shlex.quote(others.split(', ', 1)[0])}",
-        f"Firing: {others[:200]}.",
+        "Run the procedure of what fires", f"runbook run {shlex.quote(firing.names[0])}", f"Firing: {listed}."
     )
     return procedure, watch

@@ -1,0 +1,96 @@
+"""What checks of trading sessions and of what halts them find. Money in USDT, shares as ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILL_STALE_SECONDS = 15 * 60
+CANDLE_STALE_SECONDS = 3 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The trading session in question; NaN for what its row does not hold."""
+
+    session_id: str
+    mode: str
+    started_at: datetime
+    is_open: bool
+    initial_capital: float
+    total_pnl: float
+    roi: float
+    max_drawdown: float
+    max_drawdown_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Whether the orchestrator is paused, and since when, by whom and why."""
+
+    paused: bool
+    paused_at: datetime | None = None
+    paused_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TradingBreakers:
+    """The types of trading breaker that are tripped."""
+
+    tripped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """Ages of the newest rows in seconds, NaN where there is none; `stale` are the kinds that are too old."""
+
+    fill_age_seconds: float
+    order_age_seconds: float
+    signal_age_seconds: float
+    candle_age_seconds: float
+    performance_age_seconds: float
+    stale: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorHealth:
+    """The paths of the orchestrator that do not answer healthy."""
+
+    failing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Whether trading flows, and what came since the alert.
+
+    `stopped_at`: the last signal, order or fill, None where trading flows or there was none.
+    `rows` are the counts (time, value) in buckets of `bucket_minutes` by kind.
+    """
+
+    flows: bool
+    stopped_at: datetime | None
+    signals: int
+    orders: int
+    fills: int
+    sessions: int
+    bucket_minutes: int
+    rows: Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSafety:
+    """What a restart would meet: open orders, `stray` ones that protect no position, and the `reasons` against it."""
+
+    open_orders: int
+    stray_orders: int
+    reasons: tuple[str, ...]
+
+    @property
+    def is_safe(self) -> bool:
+        return not self.reasons

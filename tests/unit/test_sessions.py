@@ -1,0 +1,123 @@
+"""Sessions: whether trading is paused, crashed or without what it needs, and whether a restart is safe."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from runbook.alert import Alert, Window
+from runbook.findings import Finding, Findings
+from runbook.outcome import Status
+from runbook.steps import sessions
+from runbook.steps.agents import LastWords, McpServers
+from runbook.steps.exposure import OpenPositions
+from runbook.steps.platform import Pods, Rollout, Rollouts
+from runbook.steps.sessions.figures import Flow, Freshness, Halt, OrchestratorHealth, RestartSafety
+from runbook.steps.sessions.verdict import Failure, diagnosis_of
+
+MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
+WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
+ALERT = Alert("TradingSessionFailure", {"alertname": "TradingSessionFailure"}, {}, MOMENT)
+NO_ROWS = pd.DataFrame()
+UP = (Pods("orchestrator", NO_ROWS), OrchestratorHealth(failing=()))
+DOWN = (Pods("orchestrator", NO_ROWS, not_ready=("orchestrator",), restarted=("orchestrator",)),)
+KILLED = (Pods("orchestrator", NO_ROWS, not_ready=("orchestrator",), oom_killed=("orchestrator",)),)
+FLOWS = Flow(True, None, signals=3, orders=1, fills=1, sessions=0, bucket_minutes=5, rows={})
+STILL = Flow(False, MOMENT, signals=0, orders=0, fills=0, sessions=0, bucket_minutes=5, rows={})
+RUNS, PAUSED = Halt(paused=False), Halt(True, MOMENT, "ops", "maintenance")
+SERVER_DOWN = McpServers(("risk-analyzer-server",), ())
+
+
+def known(figures: Any, status: Status = Status.OK) -> Finding[Any]:
+    return Finding(status, type(figures).__name__, figures=figures)
+
+
+def all_known(*figures: Any) -> Findings:
+    return Findings(map(known, figures))
+
+
+@pytest.mark.parametrize(
+    ("figures", "failure"),
+    [
+        ((*UP, FLOWS, RUNS), Failure.RUNNING),
+        ((*UP, STILL, PAUSED), Failure.PAUSED),
+        ((*UP, STILL, RUNS), Failure.STALLED),
+        ((*DOWN, STILL, RUNS), Failure.CRASHED),
+        ((*DOWN, STILL, PAUSED), Failure.CRASHED),
+        ((*KILLED, STILL, RUNS), Failure.MEMORY),
+        ((*DOWN, STILL, RUNS, SERVER_DOWN), Failure.DEPENDENCY),
+        ((*UP, STILL, RUNS, SERVER_DOWN), Failure.DEPENDENCY),
+        ((STILL, RUNS), Failure.SILENT),
+        ((FLOWS, RUNS), Failure.UNKNOWN),
+        (UP, Failure.UNKNOWN),
+    ],
+)
+def test_paused_crashed_or_without_what_it_needs(figures: tuple[Any, ...], failure: Failure) -> None:
+    found = all_known(*figures)
+    assert diagnosis_of(found).failure is failure
+    verdict = sessions.decide(found, ALERT, WINDOW)
+    assert (verdict.status is Status.OK) == (failure is Failure.RUNNING)
+
+
+def test_a_crash_since_a_rollout_is_taken_back_before_a_restart_that_is_not_safe_yet() -> None:
+    rolled, unsafe = Rollouts((Rollout(MOMENT, "orchestrator"),)), RestartSafety(1, 1, ("one", "two"))
+    verdict = sessions.decide(all_known(*DOWN, STILL, RUNS, rolled, unsafe), ALERT, WINDOW)
+    assert verdict.decision == "take the orchestrator's rollout back"
+    assert "A restart is not safe yet: one; two." in verdict.reasons
+    undo, restart = verdict.actions[:2]
+    assert undo.command == "kubectl -n cryptofunk rollout undo deployment/orchestrator"
+    assert restart.why.endswith("Not before this is settled: one; two.")
+
+
+def test_where_it_is_not_known_which_server_is_down_that_is_looked_up() -> None:
+    words = LastWords("orchestrator", "mcp: connection refused")
+    verdict = sessions.decide(all_known(*DOWN, STILL, RUNS, words), ALERT, WINDOW)
+    assert verdict.decision == "repair an MCP server first"
+    assert verdict.actions[0].title == "See which MCP server is down"
+
+
+def orders(*protects: bool) -> pd.DataFrame:
+    return pd.DataFrame({"symbol": "A", "protects": list(protects), "quantity": 1.0}, index=range(len(protects)))
+
+
+def safety(stray: int = 0, bare: int = 0, candle: float = 30.0, fill: float = 60.0) -> Finding[RestartSafety]:
+    held = known(OpenPositions(without_stop=bare))
+    fresh = known(Freshness(fill, math.nan, math.nan, candle, math.nan, stale=()))
+    table = orders(*[False] * stray, True)
+    database: Any = SimpleNamespace(ask=lambda *_, **__: SimpleNamespace(frame=table))
+    return sessions.restart_safety(held, fresh, database, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("world", "says"),
+    [
+        ({"stray": 1}, "1 open order that protects no position"),
+        ({"stray": 2}, "2 open orders that protect no position"),
+        ({"bare": 1}, "1 open position has no stop"),
+        ({"candle": 600.0}, "the last candle is 10 min old"),
+        ({"candle": float("nan")}, "the last candle is n/a old"),
+    ],
+)
+def test_what_speaks_against_a_restart(world: dict[str, Any], says: str) -> None:
+    found = safety(**world)
+    assert found.status is Status.WARNING
+    assert not found.known.is_safe
+    assert says in found.title
+
+
+def test_a_safe_restart() -> None:
+    found = safety()
+    assert found.status is Status.OK
+    assert found.known.is_safe
+    assert found.detail == "1 open order, 1 of them stops or targets of open positions."
+
+
+def test_fills_are_old_when_trading_is_paused_which_is_no_reason_against_a_restart() -> None:
+    found = safety(fill=3600.0)
+    assert found.known.is_safe
+    assert found.detail.endswith("The last fill is 1 h old, as when trading is paused.")
