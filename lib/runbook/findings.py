@@ -117,26 +117,11 @@ class Findings:
         """Puts in `finding`; it takes the place of an earlier one of the same id, as when a cell is run again."""
         self._by_id[finding.id or f"#{len(self._by_id)}"] = finding
 
-    # Transitional, for verdicts that are not typed yet.
-    def __getitem__(self, name: str) -> Any:
-        return self._by_id[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_id
-
-    def items(self) -> Any:
-        return self._by_id.items()
-
-    def values(self) -> Any:
-        return self._by_id.values()
-
-    def get(self, figures: Any) -> Any:
+    def get(self, figures: type[Figures]) -> Figures | None:
         """The figures of that type; None where no check made them or the check has no answer.
 
         Where several checks made some (the log of several apps), those of the first; see `every`.
         """
-        if isinstance(figures, str):
-            return self._by_id.get(figures)
         return next(iter(self.every(figures)), None)
 
     def every(self, figures: type[Figures]) -> tuple[Figures, ...]:
@@ -190,8 +175,6 @@ def figures_json(figures: Any) -> dict[str, Any]:
     """The figures of a finding as JSON-ready data: finite numbers, text, null; enums by value; no series."""
     if figures is None:
         return {}
-    if isinstance(figures, Mapping):
-        return {str(name): plain(value) for name, value in figures.items()}
     fields = ((part.name, getattr(figures, part.name)) for part in dataclasses.fields(figures))
     return {name: plain(value) for name, value in fields if not _is_curve(value)}
 
