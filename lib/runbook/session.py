@@ -6,7 +6,7 @@ import inspect
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -215,7 +215,8 @@ class Runbook:
                 found = Finding[Any](Status.UNKNOWN, f"{_subject(step)}: not known", reason)
             except NotKnown as error:
                 return _skipped(step, arguments, [error.missing])
-        return found.named(found.id or _identity(step, arguments)).with_answers(tuple(answers))
+        found = found.named(found.id or _identity(step, arguments)).with_answers(tuple(answers))
+        return _as_far_as_known(found)
 
     def _fill(self, function: Callable[..., Any], arguments: Mapping[str, Any], taken: int = 1) -> dict[str, Any]:
         names = _names_of(function)[taken:]
@@ -310,6 +311,17 @@ def _skipped(step: Step, arguments: Mapping[str, Any], missing: Sequence[Finding
     needed = ", ".join(sorted({need.id for need in missing}))
     detail = f"Needs {needed}, which gave no answer."
     return Finding[Any](Status.SKIPPED, f"{_subject(step)}: skipped", detail, id=_identity(step, arguments))
+
+
+def _as_far_as_known(found: Finding[Any]) -> Finding[Any]:
+    """`found`, never "ok" where an answer it rests on is not whole: what is missing is said."""
+    missing = tuple(dict.fromkeys(answer.missing for answer in found.answers if answer.missing))
+    if not missing:
+        return found
+    detail = f"{found.detail}\nNot whole: {'; '.join(missing)}.".strip()
+    if found.status is not Status.OK:
+        return replace(found, detail=detail)
+    return replace(found, status=Status.UNKNOWN, title=f"As far as was read: {found.title}", detail=detail)
 
 
 def _identity(step: Step, arguments: Mapping[str, Any]) -> str:

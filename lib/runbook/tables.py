@@ -62,6 +62,8 @@ def shown_answer(answer: Answer) -> ShownAnswer:
     if len(lines) > _QUESTION_LINES:
         question += "\n…"
     came_back = counted(answer.rows, "row") if answer.status == "ok" else f"no answer: {answer.reason}"
+    if answer.missing:
+        came_back += f", not whole: {answer.missing}"
     milliseconds = answer.seconds * 1000
     asked = f"{answer.source}, {moment(answer.asked_at)}, {milliseconds:.0f} ms, {came_back}"
     if answer.origin == "recorded":

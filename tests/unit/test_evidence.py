@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from runbook.errors import NotConfigured, NotRecorded, QueryFailed, SourceError, SourceUnavailable
-from runbook.sources.evidence import Answer, Evidence, Recording, collecting
+from runbook.sources.evidence import Answer, Evidence, Partial, Recording, collecting
 from runbook.sources.metrics import Metrics
 
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -421,3 +421,11 @@ def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
         recording.find("database", "SELECT 2", {})
     assert not list((tmp_path / "evidence").glob(".*"))
     assert [path.name for path in sorted((tmp_path / "evidence").iterdir())] == ["e01-database.json", "manifest.json"]
+
+
+def test_what_is_missing_of_an_answer_is_recorded_and_replayed(tmp_path: Path) -> None:
+    live = Evidence(record=tmp_path, secrets=("hush-hush",))
+    answer = live.ask("metrics", "up", {}, "", lambda: Partial([1], "store hush-hush did not answer"))
+    assert (answer.data, answer.missing) == ([1], "store [redacted] did not answer")
+    again = Evidence(replay=Recording(tmp_path)).ask("metrics", "up", {}, "", lambda: None)
+    assert (again.data, again.missing) == (answer.data, answer.missing)

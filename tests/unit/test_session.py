@@ -22,6 +22,7 @@ from runbook.plan import Check
 from runbook.session import Runbook
 from runbook.settings import Settings
 from runbook.sources.database import Database
+from runbook.sources.evidence import Partial
 
 STARTS, AS_OF = "2026-01-15T14:02:00Z", "2026-01-15T14:10:00Z"
 Shown = list[tuple[dict[str, Any], dict[str, Any]]]
@@ -193,6 +194,20 @@ def test_a_finding_that_says_nothing_is_not_looked_into_even_by_keyword(book: Ru
     found = book.check(asks)
     after = book.check(careless, found=found)
     assert (after.status, after.detail) == (Status.SKIPPED, "Needs test_session.asks, which gave no answer.")
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.WARNING])
+def test_what_rests_on_a_part_is_never_ok_and_says_what_is_missing(book: Runbook, status: Status) -> None:
+    def counts() -> Finding[Count]:
+        """Counts: what was read."""
+        book.evidence.ask("cluster", "/pods", {}, "", lambda: Partial([1, 2], "the list was cut at 2 of 9"))
+        return Finding(status, "All 2 are well", figures=Count(2))
+
+    found = book.check(counts)
+    assert found.status is (Status.UNKNOWN if status is Status.OK else status)
+    assert found.detail.endswith("Not whole: the list was cut at 2 of 9.")
+    assert found.answers[0].data == [1, 2]
+    assert found.title == ("As far as was read: All 2 are well" if status is Status.OK else "All 2 are well")
 
 
 def test_a_cell_run_again_asks_again_and_what_follows_builds_on_the_new_finding(book: Runbook) -> None:

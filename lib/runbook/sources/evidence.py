@@ -41,6 +41,7 @@ class Answer:
 
     `question` is the text as sent (SQL, PromQL, an API path) and `command` the same question as a
     line for the shell. `data` is a DataFrame or JSON-ready data, redacted; None where it failed.
+    `missing` says what an answer that is not whole leaves out (pages, rows, pods, shards); "" where it is whole.
     """
 
     id: str
@@ -55,11 +56,20 @@ class Answer:
     status: str = "ok"
     reason: str = ""
     origin: str = "live"
+    missing: str = ""
 
     @property
     def frame(self) -> pd.DataFrame:
         """The answer as a DataFrame; one without columns where there is none."""
         return self.data if isinstance(self.data, pd.DataFrame) else pd.DataFrame()
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a source gave where it did not give all: the data, and in a clause what is missing."""
+
+    data: Any
+    missing: str
 
 
 _collected: ContextVar[list[Answer] | None] = ContextVar("collected", default=None)
@@ -221,7 +231,7 @@ class Evidence:
         limit_seconds: float | None = None,
         replay: Recording | None = None,
     ) -> Answer:
-        """The answer of `source`, from `fetch` (a DataFrame or JSON-ready data) or from the recording.
+        """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, or a Partial of them) or from the recording.
 
         Raises SourceError: what `fetch` raised, SourceUnavailable past the time limit, or at once
         for a source found away before. A failure is recorded like an answer.
@@ -229,17 +239,20 @@ class Evidence:
         recording = self.replay or replay
         asked_at, began = datetime.now(UTC), time.perf_counter()
         origin = "recorded" if recording else "live"
-        data, error = None, None
+        found, error = Partial(None, ""), None
         try:
             if recording:
                 data, entry = recording.find(source, question, parameters)
+                found = Partial(data, str(entry.get("missing", "")))
                 asked_at = datetime.fromisoformat(entry["asked_at"])
             else:
-                data = self.redact(self._fetch(source, fetch, limit_seconds or self.limit_seconds))
+                fetched = self._fetch(source, fetch, limit_seconds or self.limit_seconds)
+                whole = fetched if isinstance(fetched, Partial) else Partial(fetched, "")
+                found = Partial(self.redact(whole.data), self.redact(whole.missing))
         except SourceError as caught:
             error = caught
         answer = self._keep(
-            source, question, parameters, command, asked_at, time.perf_counter() - began, data, error, origin
+            source, question, parameters, command, asked_at, time.perf_counter() - began, found, error, origin
         )
         collect([answer])
         if error is not None:
@@ -276,7 +289,7 @@ class Evidence:
         command: str,
         asked_at: datetime,
         seconds: float,
-        data: Any,
+        found: Partial,
         error: SourceError | None,
         origin: str,
     ) -> Answer:
@@ -289,11 +302,12 @@ class Evidence:
                 command=self.redact(command),
                 asked_at=asked_at,
                 seconds=seconds,
-                rows=rows_in(data),
-                data=data,
+                rows=rows_in(found.data),
+                data=found.data,
                 status="failed" if error else "ok",
                 reason=self.redact(str(error)) if error else "",
                 origin=origin,
+                missing=found.missing,
             )
             self._answers.append(answer)
             record = self._record
@@ -327,6 +341,8 @@ class Evidence:
             "status": answer.status,
             "origin": answer.origin,
         }
+        if answer.missing:
+            entry["missing"] = answer.missing
         if error is not None:
             entry |= {"reason": answer.reason, "error": type(error).__name__}
         else:

@@ -358,6 +358,21 @@ def outcome(level: str, **found: tuple[str, str]) -> Outcome:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("causes.llm", "agents.llm"),
+        ("market.cause", "drawdown.market_cause"),
+        ("positions.open_now", "exposure.open_positions"),
+        ("platform.logs.bifrost", "platform.logs.bifrost"),
+        ("digging", "digging"),
+    ],
+)
+def test_a_finding_renamed_between_two_runs_is_no_change(old: str, new: str) -> None:
+    before, after = outcome("warning", **{old: ("ok", "fine")}), outcome("warning", **{new: ("ok", "fine")})
+    assert changes(before, after) == ()
+
+
 def test_changes_are_statuses_not_figures() -> None:
     before = outcome("warning", a=("ok", "2 pods"), b=("warning", "slow"), c=("ok", "gone soon"))
     after = outcome("critical", a=("ok", "3 pods"), b=("critical", "slower"), d=("unknown", "new"))
