@@ -129,7 +129,7 @@ class Findings:
         return tuple(found.figures for found in self if found.is_known and isinstance(found.figures, figures))
 
     def of(self, step: Callable[..., Finding[Figures]], about: str = "") -> Finding[Figures] | None:
-        """What that step found, known or not; None where it was not checked. `about`: the app or component it was of."""
+        """What that step found (`about` an app or component), known or not; None where it was not checked."""
         return self._by_id.get(step_id(step, about))
 
     def title(self, step: Callable[..., Finding[Any]], about: str = "") -> str:
@@ -180,7 +180,7 @@ def figures_json(figures: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """`value` as something JSON holds: numbers stay finite or become null, times ISO 8601, enums their value, all else text."""
+    """`value` as JSON holds it: numbers finite or null, times ISO 8601, enums by their value, all else text."""
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, bool | str):
