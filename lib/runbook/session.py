@@ -186,7 +186,7 @@ class Runbook:
         return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of))
 
     def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding[Any]:
-        """The last log lines of a deployment's pods in the window (or its last `minutes`); shown, recorded, in `.frame`."""
+        """The last log lines of a deployment's pods in the window (or its last `minutes`); shown and in `.frame`."""
         if minutes is not None and not 0 < minutes <= _DIG_MINUTES_MAX:
             raise InputError(f"minutes is not between 0 and {_DIG_MINUTES_MAX:,}.")
         start = self.window.as_of - timedelta(minutes=minutes) if minutes else self.window.start

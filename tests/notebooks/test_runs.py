@@ -61,7 +61,7 @@ def test_runner(
     assert result.status is RunStatus.COMPLETE, result.outcome
     assert result.exit_code == 0
     if incidents_of(procedure):
-        assert platform.incident.cause.lower() in json.dumps(result.outcome, ensure_ascii=False).lower()
+        assert platform.incident.cause.lower() in json.dumps(result.outcome.to_json(), ensure_ascii=False).lower()
     assert (result.folder / "evidence" / "manifest.json").is_file()
     assert result.report.stat().st_size > 10_000
 

@@ -201,7 +201,7 @@ def states(
 def heatmap(
     title: str, unit: str, window: Window, grid: pd.DataFrame, *, threshold: Threshold | None = None, note: str = ""
 ) -> Chart | None:
-    """Rows (index: names) by time (columns: UTC), darker is more; cells over the threshold outlined. None when empty."""
+    """Rows (index: names) by time (columns: UTC), darker is more; cells over the threshold outlined; None if empty."""
     grid = grid.dropna(how="all").iloc[:16]
     if grid.empty or grid.shape[1] < 2:
         return None
