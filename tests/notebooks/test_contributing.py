@@ -113,7 +113,8 @@ class Walk:
             nbformat.write(notebook, path)
             return
         text = path.read_text(encoding="utf-8")
-        assert text.count(f"{before}\n") == 1, f"CONTRIBUTING's diff no longer fits {block.path}, which does not hold once:\n{before}"
+        told = f"CONTRIBUTING's diff no longer fits {block.path}, which does not hold once:\n{before}"
+        assert text.count(f"{before}\n") == 1, told
         path.write_text(text.replace(f"{before}\n", f"{after}\n"), encoding="utf-8")
 
     def run(self, command: str) -> None:
