@@ -194,6 +194,8 @@ class Evidence:
         """Where in manifest.json the list of answers ends; 0 before it is there."""
         self._timeouts: dict[str, int] = {}
         self._away: dict[str, _Away] = {}
+        self._answered: set[str] = set()
+        """The sources, and the targets behind them, that have answered in time."""
         self.context: dict[str, Any] = {}
         self.incomplete = ""
         """Why the recording does not hold every answer; "" while it does."""
@@ -230,9 +232,12 @@ class Evidence:
         *,
         limit_seconds: float | None = None,
         replay: Recording | None = None,
+        target: str = "",
     ) -> Answer:
         """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, or a Partial of them) or from the recording.
 
+        `target` names who answers behind the source (a pod's port, behind a proxy): what hangs there is left alone
+        by itself, and the source is asked on.
         Raises SourceError: what `fetch` raised, SourceUnavailable past the time limit, or at once
         for a source found away before. A failure is recorded like an answer.
         """
@@ -246,7 +251,7 @@ class Evidence:
                 found = Partial(data, str(entry.get("missing", "")))
                 asked_at = datetime.fromisoformat(entry["asked_at"])
             else:
-                fetched = self._fetch(source, fetch, limit_seconds or self.limit_seconds)
+                fetched = self._fetch(source, target, fetch, limit_seconds or self.limit_seconds)
                 whole = fetched if isinstance(fetched, Partial) else Partial(fetched, "")
                 found = Partial(self.redact(whole.data), self.redact(whole.missing))
         except SourceError as caught:
@@ -259,27 +264,32 @@ class Evidence:
             raise type(error)(answer.reason) from None
         return answer
 
-    def _fetch(self, source: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
-        away = self._away.get(source)
-        if away is not None and time.monotonic() < away.until:
-            raise SourceUnavailable(f"{away.reason} (not asked again)")
+    def _fetch(self, source: str, target: str, fetch: Callable[[], Any], limit_seconds: float) -> Any:
+        place = f"{source} {target}".strip()
+        for known in dict.fromkeys((source, place)):
+            away = self._away.get(known)
+            if away is not None and time.monotonic() < away.until:
+                raise SourceUnavailable(f"{away.reason} (not asked again)")
         try:
             found = _within(fetch, limit_seconds, source)
-        except _TooSlow as error:
+        except TooSlow as error:
             with self._lock:
-                strikes = self._timeouts[source] = self._timeouts.get(source, 0) + 1
-                known = any(answer.source == source and answer.status == "ok" for answer in self._answers)
-                if strikes >= _TIMEOUTS_UNTIL_AWAY or not known:
-                    self._away[source] = _Away(str(error), time.monotonic() + _AWAY_SECONDS)
+                strikes = self._timeouts[place] = self._timeouts.get(place, 0) + 1
+                if strikes >= _TIMEOUTS_UNTIL_AWAY or place not in self._answered:
+                    self._leave_alone(place, error)
             raise
         except SourceUnavailable as error:
             with self._lock:
-                self._away[source] = _Away(self.redact(str(error)), time.monotonic() + _AWAY_SECONDS)
+                self._leave_alone(source, error)
             raise
-        if away is not None:
-            with self._lock:
-                self._away.pop(source, None)
+        with self._lock:
+            self._answered |= {source, place}
+            for known in (source, place):
+                self._away.pop(known, None)
         return found
+
+    def _leave_alone(self, place: str, error: SourceError) -> None:
+        self._away[place] = _Away(self.redact(str(error)), time.monotonic() + _AWAY_SECONDS)
 
     def _keep(
         self,
@@ -373,8 +383,8 @@ class Evidence:
         self._end = len(manifest)
 
 
-class _TooSlow(SourceUnavailable):
-    """The source did not answer in time."""
+class TooSlow(SourceUnavailable):
+    """The source did not answer in time. That may happen once; after the second time it is left alone for a while."""
 
 
 class Call:
@@ -412,7 +422,7 @@ def _within(fetch: Callable[[], Any], limit_seconds: float, source: str) -> Any:
     """`fetch()`, waited for at most `limit_seconds`."""
     call = Call(fetch, f"ask-{source}")
     if not call.has_ended(limit_seconds):
-        raise _TooSlow(f"{source} did not answer in {limit_seconds:g} s")
+        raise TooSlow(f"{source} did not answer in {limit_seconds:g} s")
     return call.result()
 
 
