@@ -10,6 +10,7 @@ from typing import Any
 
 from runbook import settings
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
+from runbook.sources import overheard
 from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
@@ -36,12 +37,14 @@ class Given:
 
 
 def evidence_of(config: settings.Settings) -> Evidence:
-    return Evidence(
+    evidence = Evidence(
         record=Path(config.runbook_record) if config.runbook_record else None,
         replay=Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None,
         secrets=config.secrets,
         limit_seconds=config.runbook_query_seconds,
     )
+    overheard.listen(evidence.redact)
+    return evidence
 
 
 def situation_of(

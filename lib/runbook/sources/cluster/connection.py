@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,11 +63,12 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, whoever sent it."""
+    """What came back, whoever sent it. `lacks`: why it was asked for without credentials, if it was."""
 
     status: int
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+    lacks: str = ""
 
     @property
     def content(self) -> Any:
@@ -129,6 +130,7 @@ class Connection:
         self._in_cluster = in_cluster
         self._client: kubernetes.client.ApiClient | None = None
         self._made_at = 0.0
+        self._lacks = ""
         self._failure: tuple[float, SourceError] | None = None
         self._lock = threading.Lock()
 
@@ -141,6 +143,8 @@ class Connection:
         reply = self._once(path, query, deadline)
         if reply.status == 401 and self._is_renewed():
             reply = self._once(path, query, deadline)
+        if reply.status in (401, 403):
+            return replace(reply, lacks=self._lacks)
         if reply.status != 429:
             return reply
         pause_seconds = retry_after_seconds(reply.headers)
@@ -192,6 +196,7 @@ class Connection:
         if self._setting:
             access = kubeconfig.read(self._setting)
             access = credentials.with_credentials(access, max(deadline.left_seconds, 0.1))
+            self._lacks = access.user.lacks
             return _client_of(access, configuration)
         if not self._in_cluster:
             raise NotConfigured("cluster is not configured: set KUBECONFIG, or run inside the cluster")
@@ -234,6 +239,8 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
 def refused(reply: Reply) -> SourceError:
     """The error that says why the API server gave no answer, and what to do."""
     reason = reply.reason
+    if reply.lacks:
+        return SourceUnavailable(f"cluster was asked without credentials ({reply.status}): in KUBECONFIG {reply.lacks}")
     if reply.status == 401:
         return SourceUnavailable(
             f"cluster does not accept the credentials (401: {reason}); renew them in KUBECONFIG, or the plugin's login"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from runbook.errors import NotConfigured
+
+_VERSION = "client.authentication.k8s.io/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Plugin:
     command: str
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    api_version: str = "client.authentication.k8s.io/v1"
+    api_version: str = _VERSION
     hint: str = ""
     needs_terminal: bool = False
     cluster: Mapping[str, Any] | None = None
@@ -31,7 +33,10 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """How we make ourselves known. Certificate and key are PEM; empty for what is not used."""
+    """How we make ourselves known. Certificate and key are PEM; empty for what is not used.
+
+    `lacks`: why we come without credentials.
+    """
 
     name: str = ""
     token: str = field(default="", repr=False)
@@ -44,6 +49,7 @@ class User:
     """An auth-provider of old, as it stands in the file."""
     impersonate: Mapping[str, str] = field(default_factory=dict)
     """Headers that name whom to act as."""
+    lacks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,10 @@ class Access:
     user: User = User()
 
 
+Contents = Sequence[tuple[str, Mapping[str, Any]]]
+"""What each file of the list holds, with its path."""
+
+
 def read(setting: str) -> Access:
     """The access that KUBECONFIG's current context gives. Raises NotConfigured with what is wrong, and where."""
     files = [path for path in dict.fromkeys(setting.split(os.pathsep)) if path]
@@ -70,11 +80,6 @@ def read(setting: str) -> Access:
         raise _unusable("it has no current-context; choose one with kubectl config use-context")
     context, _ = _named("context", context_name, contents, "its current-context")
     cluster, place = _named("cluster", str(context.get("cluster") or ""), contents, f"context {context_name}")
-    user_name = str(context.get("user") or "")
-    user = User()
-    if user_name:
-        about, user_place = _named("user", user_name, contents, f"context {context_name}")
-        user = _user(user_name, about, user_place, cluster)
     server = str(cluster.get("server") or "")
     if not server:
         raise _unusable(f"its cluster {context.get('cluster')} has no server")
@@ -85,7 +90,7 @@ def read(setting: str) -> Access:
         is_verified=not cluster.get("insecure-skip-tls-verify"),
         server_name=str(cluster.get("tls-server-name") or ""),
         proxy=str(cluster.get("proxy-url") or ""),
-        user=user,
+        user=_user_of(context_name, str(context.get("user") or ""), contents, cluster),
     )
 
 
@@ -120,25 +125,45 @@ def _content(path: str) -> Mapping[str, Any] | None:
     return content
 
 
-def _named(
-    kind: str, name: str, contents: list[tuple[str, Mapping[str, Any]]], wanted_by: str
-) -> tuple[Mapping[str, Any], Path]:
+def _named(kind: str, name: str, contents: Contents, wanted_by: str) -> tuple[Mapping[str, Any], Path]:
+    """As `_found`. Raises NotConfigured where there is none."""
+    found = _found(kind, name, contents)
+    if found is None:
+        raise _unusable(_absent(kind, name, contents, wanted_by))
+    return found
+
+
+def _found(kind: str, name: str, contents: Contents) -> tuple[Mapping[str, Any], Path] | None:
     """(the context, cluster or user of that name, the folder of its file): of the first file that has it."""
-    known = []
     for path, content in contents:
-        for entry in _entries(path, content, f"{kind}s"):
-            known.append(str(entry.get("name")))
-            if known[-1] == name and isinstance(entry.get(kind), Mapping):
-                return entry[kind], Path(path).resolve().parent
+        of_name = [entry[kind] for entry in _entries(path, content, kind) if entry.get("name") == name]
+        if len(of_name) > 1:
+            raise _unusable(f"{path} has two {kind}s called {name}")
+        if of_name:
+            return of_name[0], Path(path).resolve().parent
+    return None
+
+
+def _absent(kind: str, name: str, contents: Contents, wanted_by: str) -> str:
+    known = [str(entry.get("name")) for path, content in contents for entry in _entries(path, content, kind)]
     others = f"; there are {', '.join(known[:5])}" if known else ""
-    raise _unusable(f"{wanted_by} names a {kind} that is not there: {name or 'none'}{others}")
+    return f"{wanted_by} names a {kind} that is not there: {name or 'none'}{others}"
 
 
-def _entries(path: str, content: Mapping[str, Any], plural: str) -> Iterator[Mapping[str, Any]]:
-    entries = content.get(plural) or []
+def _entries(path: str, content: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    entries = content.get(f"{kind}s") or []
     if not isinstance(entries, list):
-        raise _unusable(f"{plural} in {path} is no list")
-    return (entry for entry in entries if isinstance(entry, Mapping))
+        raise _unusable(f"{kind}s in {path} is no list")
+    return [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get(kind), Mapping)]
+
+
+def _user_of(context_name: str, name: str, contents: Contents, cluster: Mapping[str, Any]) -> User:
+    """The context's user; as with kubectl one without credentials, where there is none of that name."""
+    found = _found("user", name, contents)
+    if found is None:
+        return User(lacks=_absent("user", name, contents, f"context {context_name}"))
+    about, place = found
+    return _user(name, about, place, cluster)
 
 
 def _user(name: str, about: Mapping[str, Any], place: Path, cluster: Mapping[str, Any]) -> User:
@@ -173,7 +198,7 @@ def _plugin(about: Mapping[str, Any], place: Path, cluster: Mapping[str, Any]) -
         command,
         tuple(map(str, about.get("args") or ())),
         {str(pair["name"]): str(pair["value"]) for pair in about.get("env") or ()},
-        str(about.get("apiVersion") or Plugin.api_version),
+        str(about.get("apiVersion") or _VERSION),
         str(about.get("installHint") or ""),
         needs_terminal=about.get("interactiveMode") == "Always",
         cluster=_told(cluster) if about.get("provideClusterInfo") else None,

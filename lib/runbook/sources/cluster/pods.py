@@ -158,7 +158,8 @@ def _held_up(item: Any) -> tuple[str, str]:
     if scheduled.get("status") == "False":
         return str(scheduled.get("reason") or "Unschedulable"), line(scheduled.get("message"))
     statuses = (*pod_status.init_statuses(item), *pod_status.statuses(item))
-    waiting = next((held for status in statuses if (held := at(status, "state", "waiting")) and held.get("reason")), {})
+    held: list[Mapping[str, Any]] = [at(status, "state", "waiting") or {} for status in statuses]
+    waiting = next((state for state in held if state.get("reason")), {})
     word = pod_status.status_word(item)
     reason = word if word.startswith("Init:") else str(waiting.get("reason") or "")
     message = line(waiting.get("message") or at(item, "status", "message"))
