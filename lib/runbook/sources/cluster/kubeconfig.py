@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -80,12 +81,9 @@ def read(setting: str) -> Access:
         raise _unusable("it has no current-context; choose one with kubectl config use-context")
     context, _ = _named("context", context_name, contents, "its current-context")
     cluster, place = _named("cluster", str(context.get("cluster") or ""), contents, f"context {context_name}")
-    server = str(cluster.get("server") or "")
-    if not server:
-        raise _unusable(f"its cluster {context.get('cluster')} has no server")
     return Access(
         context=context_name,
-        server=(server if "://" in server else f"https://{server}").rstrip("/"),
+        server=_server_of(str(context.get("cluster")), cluster),
         authority=_text_of(cluster, "certificate-authority", place),
         is_verified=not cluster.get("insecure-skip-tls-verify"),
         server_name=str(cluster.get("tls-server-name") or ""),
@@ -148,6 +146,21 @@ def _absent(kind: str, name: str, contents: Contents, wanted_by: str) -> str:
     known = [str(entry.get("name")) for path, content in contents for entry in _entries(path, content, kind)]
     others = f"; there are {', '.join(known[:5])}" if known else ""
     return f"{wanted_by} names a {kind} that is not there: {name or 'none'}{others}"
+
+
+def _server_of(name: str, cluster: Mapping[str, Any]) -> str:
+    server = str(cluster.get("server") or "")
+    if not server:
+        raise _unusable(f"its cluster {name} has no server")
+    address = (server if "://" in server else f"https://{server}").rstrip("/")
+    try:
+        parts = urlsplit(address)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise _unusable(f"the server of its cluster {name} is no address of http or https")
+    return address
 
 
 def _entries(path: str, content: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook.errors import SourceError, SourceUnavailable
-from runbook.sources.cluster.connection import Connection, Deadline, refused
+from runbook.sources.cluster.connection import Connection
+from runbook.sources.cluster.deadline import Deadline
 from runbook.sources.cluster.json_paths import at
+from runbook.sources.cluster.replies import refused
 
 PAGE_ITEMS = 500
 PAGES_MAX = 20

@@ -13,8 +13,10 @@ import pandas as pd
 from runbook.errors import NotConfigured, QueryFailed, SourceError
 from runbook.sources import logs
 from runbook.sources.cluster import pod_status
-from runbook.sources.cluster.connection import Connection, Deadline, refused
+from runbook.sources.cluster.connection import Connection
+from runbook.sources.cluster.deadline import Deadline
 from runbook.sources.cluster.json_paths import at, line, name_of
+from runbook.sources.cluster.replies import refused
 from runbook.sources.evidence import TooSlow
 from runbook.sources.overlap import at_once
 from runbook.words import clock, counted

@@ -16,10 +16,12 @@ import pandas as pd
 
 from runbook.errors import QueryFailed
 from runbook.sources.cluster import objects, pod_logs, pods
-from runbook.sources.cluster.connection import Connection, Deadline, Reply, refused
+from runbook.sources.cluster.connection import Connection
+from runbook.sources.cluster.deadline import Deadline
 from runbook.sources.cluster.json_paths import APP, COMPONENT, label
 from runbook.sources.cluster.lists import Listed, listed
 from runbook.sources.cluster.pod_logs import LoggedPod, Read, Wanted
+from runbook.sources.cluster.replies import Reply, refused
 from runbook.sources.evidence import Answer, Evidence, Partial, Recording
 
 NAME = "cluster"

@@ -1,0 +1,23 @@
+"""How long a question may take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when (time.monotonic) something has to be done, which may take so many seconds in all."""
+
+    at: float
+    limit_seconds: float
+
+    @classmethod
+    def of(cls, limit_seconds: float) -> Deadline:
+        """A little before the limit, so that what was read until then can be told."""
+        return cls(time.monotonic() + 0.9 * limit_seconds, limit_seconds)
+
+    @property
+    def left_seconds(self) -> float:
+        return self.at - time.monotonic()
