@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryptofunk_demo import patches, podlogs, selectors
-from cryptofunk_demo.refusals import Refusal, forbidden, no_such_resource, not_found
+from cryptofunk_demo.refusals import Refusal, expired, forbidden, no_such_resource, not_found
 from cryptofunk_demo.state import Answer, Object, Request, State
 
 VERSION = {
@@ -47,6 +47,8 @@ KINDS = {
 }
 _VERSIONS = {"": "v1", "apps": "v1", "metrics.k8s.io": "v1beta1"}
 _CHANGEABLE = ("deployments", "persistentvolumeclaims")
+_INCONSISTENT = -1
+"""The version of a list that goes on with whatever there is now."""
 
 
 class Cluster:
@@ -233,25 +235,40 @@ def _list(state: State, group: str, namespace: str, resource: str, query: dict[s
         chosen = selectors.labels(query.get("labelSelector", ""))
         fitting = selectors.fields(query.get("fieldSelector", ""), resource)
         limit = int(query.get("limit") or 0)
-        start = int(json.loads(base64.urlsafe_b64decode(query["continue"]))["start"]) if query.get("continue") else 0
+        start, version = _begun(query.get("continue", ""))
     except (ValueError, KeyError, TypeError) as error:
         raise Refusal(400, str(error)) from None
+    if version not in (_INCONSISTENT, state.version):
+        raise expired(_mark(start, _INCONSISTENT))
     items = [
         item
         for item in _items(state, group, resource)
         if (not namespace or item["metadata"].get("namespace") == namespace) and chosen(item) and fitting(item)
     ]
-    metadata: Object = {"resourceVersion": "420017"}
+    metadata: Object = {"resourceVersion": str(state.version)}
     page = items[start : start + limit] if limit > 0 else items[start:]
     if left := len(items) - start - len(page):
-        token = json.dumps({"v": "meta.k8s.io/v1", "rv": 420017, "start": start + len(page)})
-        metadata["continue"] = base64.urlsafe_b64encode(token.encode()).decode()
+        metadata["continue"] = _mark(start + len(page), state.version)
         if not query.get("labelSelector") and not query.get("fieldSelector"):
             metadata["remainingItemCount"] = left
-    version = f"{group}/{_VERSIONS[group]}" if group else "v1"
+    api_version = f"{group}/{_VERSIONS[group]}" if group else "v1"
     # As the real server: the items of a list carry neither kind nor apiVersion.
     bare = [{k: v for k, v in item.items() if k not in ("kind", "apiVersion")} for item in page]
-    return {"kind": f"{KINDS[group, resource]}List", "apiVersion": version, "metadata": metadata, "items": bare}
+    return {"kind": f"{KINDS[group, resource]}List", "apiVersion": api_version, "metadata": metadata, "items": bare}
+
+
+def _mark(start: int, version: int) -> str:
+    """Where a list goes on."""
+    token = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start})
+    return base64.urlsafe_b64encode(token.encode()).decode()
+
+
+def _begun(mark: str) -> tuple[int, int]:
+    """(the item to go on with, the version that the list was begun at) of a mark."""
+    if not mark:
+        return 0, _INCONSISTENT
+    token = json.loads(base64.urlsafe_b64decode(mark))
+    return int(token["start"]), int(token["rv"])
 
 
 def _change(state: State, item: Object, request: Request) -> Object:

@@ -36,7 +36,7 @@ def every(incident: Incident) -> dict[str, list[Object]]:
         state = states.get(workload.name, PodState(workload.name))
         objects["pods"].append(_pod(workload, state, number, rolled.get(workload.name)))
         objects["deployments"].append(_deployment(workload, state, rolled.get(workload.name)))
-        objects["replicasets"].append(_replica_set(workload, state))
+        objects["replicasets"].append(_replica_set(workload, state, rolled.get(workload.name)))
         if workload.service:
             objects["services"].append(_service(workload, number))
         if state.ready:
@@ -93,9 +93,9 @@ def _container(workload: Workload, rollout: Rollout | None = None) -> Object:
     }
 
 
-def _template(workload: Workload, rollout: Rollout | None = None) -> Object:
+def _template(workload: Workload, rollout: Rollout | None = None, **marks: str) -> Object:
     return {
-        "metadata": {"labels": labels(workload)},
+        "metadata": {"labels": {**labels(workload), **marks}},
         "spec": {
             "containers": [_container(workload, rollout)],
             "restartPolicy": "Always",
@@ -126,20 +126,13 @@ def _pod(workload: Workload, state: PodState, number: int, rollout: Rollout | No
         },
         status={
             "phase": "Running" if not state.waiting or state.restarts else "Pending",
-            "conditions": [
-                _condition(
-                    kind,
-                    kind in ("Initialized", "PodScheduled") or state.ready,
-                    STARTED if kind in ("Initialized", "PodScheduled") or state.ready else changed,
-                )
-                for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
-            ],
+            "conditions": _pod_conditions(workload, state, changed),
             "hostIP": f"10.0.0.{11 + number % 3}",
             "podIP": f"10.42.{number % 3}.{20 + number}",
             "podIPs": [{"ip": f"10.42.{number % 3}.{20 + number}"}],
             "startTime": stamp(started),
             "qosClass": "Burstable",
-            "containerStatuses": [_container_status(workload, state, changed)],
+            "containerStatuses": [_container_status(workload, state, changed, rollout)],
         },
     )
     pod["metadata"]["generateName"] = f"{owner}-"
@@ -147,7 +140,22 @@ def _pod(workload: Workload, state: PodState, number: int, rollout: Rollout | No
     return pod
 
 
-def _container_status(workload: Workload, state: PodState, changed: datetime) -> Object:
+def _pod_conditions(workload: Workload, state: PodState, changed: datetime) -> list[Object]:
+    why = {
+        "reason": "ContainersNotReady",
+        "message": f"containers with unready status: [{workload.name}]",
+    }
+    lacking: Object = {} if state.ready else why
+    since = STARTED if state.ready else changed
+    return [
+        _condition("Initialized", True, STARTED),
+        _condition("Ready", state.ready, since) | lacking,
+        _condition("ContainersReady", state.ready, since) | lacking,
+        _condition("PodScheduled", True, STARTED),
+    ]
+
+
+def _container_status(workload: Workload, state: PodState, changed: datetime, rollout: Rollout | None) -> Object:
     identifier = f"containerd://{identity('container', workload.name).hex * 2}"
     last: Object = {}
     if state.terminated:
@@ -169,7 +177,7 @@ def _container_status(workload: Workload, state: PodState, changed: datetime) ->
         now = {"running": {"startedAt": stamp(changed + timedelta(seconds=3) if state.restarts else STARTED)}}
     return {
         "name": workload.name,
-        "image": workload.image_name,
+        "image": _container(workload, rollout)["image"],
         "imageID": f"sha256:{identity('image', workload.name).hex * 2}",
         "containerID": identifier,
         "ready": state.ready,
@@ -221,19 +229,20 @@ def _deployment(workload: Workload, state: PodState, rollout: Rollout | None) ->
 
 def _with_revision(workload: Workload, rollout: Rollout | None) -> Object:
     metadata: Object = _object("apps/v1", "Deployment", workload.name, CREATED, labels(workload))["metadata"]
-    return {**metadata, "generation": 7, "annotations": {"deployment.kubernetes.io/revision": "8" if rollout else "7"}}
+    return {**metadata, "generation": 7, "annotations": {"deployment.kubernetes.io/revision": _revision(rollout)}}
 
 
-def _replica_set(workload: Workload, state: PodState) -> Object:
+def _replica_set(workload: Workload, state: PodState, rollout: Rollout | None) -> Object:
     name = f"{workload.name}-{workload.replica_set_hash}"
-    marks = {**labels(workload), "pod-template-hash": workload.replica_set_hash}
+    mark = {"pod-template-hash": workload.replica_set_hash}
+    marks = {"app.kubernetes.io/name": workload.name, **mark}
     item = _object(
         "apps/v1",
         "ReplicaSet",
         name,
         STARTED,
-        marks,
-        spec={"replicas": 1, "selector": {"matchLabels": marks}, "template": _template(workload)},
+        {**labels(workload), **mark},
+        spec={"replicas": 1, "selector": {"matchLabels": marks}, "template": _template(workload, rollout, **mark)},
         status={
             "replicas": 1,
             "fullyLabeledReplicas": 1,
@@ -242,8 +251,12 @@ def _replica_set(workload: Workload, state: PodState) -> Object:
         },
     )
     item["metadata"]["ownerReferences"] = [_owner("Deployment", workload.name)]
-    item["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "7"}
+    item["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": _revision(rollout)}
     return item
+
+
+def _revision(rollout: Rollout | None) -> str:
+    return "8" if rollout else "7"
 
 
 def _service(workload: Workload, number: int) -> Object:

@@ -14,16 +14,15 @@ def log(state: State, pod: Object, query: dict[str, str]) -> Answer:
     """A container's log, cut as the query asks. Raises Refusal 400 and 422 as the API server does."""
     name = pod["metadata"]["name"]
     container = _container(pod, query.get("container", ""))
-    app = pod["metadata"]["labels"].get("app.kubernetes.io/name", name)
     if query.get("previous") in ("true", "1"):
-        lines = state.previous.get(app)
+        lines = _of_container(state.previous, pod, container)
         if lines is None:
             raise Refusal(400, f'previous terminated container "{container}" in pod "{name}" not found')
     else:
         waiting = _waiting(pod, container)
         if waiting in ("ContainerCreating", "ImagePullBackOff", "ErrImagePull", "PodInitializing"):
             raise Refusal(400, f'container "{container}" in pod "{name}" is waiting to start: {waiting}')
-        lines = state.logs.get(app, [])
+        lines = _of_container(state.logs, pod, container) or []
     tail, since = _number(name, query, "tailLines", 0), _since(state.now, name, query)
     kept = [line for line in lines if line.time <= state.now and (since is None or line.time >= since)]
     if tail is not None:
@@ -68,15 +67,30 @@ def proxied(state: State, resource: str, target: str, path: str, request: Reques
 def _container(pod: Object, asked: str) -> str:
     name = pod["metadata"]["name"]
     names = [container["name"] for container in pod["spec"]["containers"]]
-    if asked and asked not in names:
+    initial = [container["name"] for container in pod["spec"].get("initContainers", [])]
+    if asked and asked not in (*names, *initial):
         raise Refusal(400, f"container {asked} is not valid for pod {name}")
-    if not asked and len(names) > 1:
-        raise Refusal(400, f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
+    if not asked and len(names) + len(initial) > 1:
+        first = f" or one of the init containers: [{' '.join(initial)}]" if initial else ""
+        raise Refusal(
+            400, f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]{first}"
+        )
     return asked or str(names[0])
 
 
+def _of_container(logs: dict[str, list[Line]], pod: Object, container: str) -> list[Line] | None:
+    """The lines of one container; None where there are none of its own. An app's log is that of its main container."""
+    name = pod["metadata"]["name"]
+    app = (pod["metadata"].get("labels") or {}).get("app.kubernetes.io/name", name)
+    keys = [f"{name}/{container}", f"{app}/{container}"]
+    if container == app or len(pod["spec"]["containers"]) == 1:
+        keys += [name, app]
+    return next((logs[key] for key in keys if key in logs), None)
+
+
 def _waiting(pod: Object, container: str) -> str:
-    for status in pod["status"].get("containerStatuses", []):
+    statuses = (*pod["status"].get("containerStatuses", []), *pod["status"].get("initContainerStatuses", []))
+    for status in statuses:
         if status["name"] == container:
             return str((status["state"].get("waiting") or {}).get("reason", ""))
     return ""
@@ -118,9 +132,14 @@ def _has_endpoints(state: State, service: Object) -> bool:
     wanted = service["spec"]["selector"].items()
     return any(
         wanted <= (pod["metadata"].get("labels") or {}).items()
-        and all(status["ready"] for status in pod["status"].get("containerStatuses", []))
+        and "deletionTimestamp" not in pod["metadata"]
+        and {"type": "Ready", "status": "True"}.items() <= _condition(pod, "Ready").items()
         for pod in state.objects.get("pods", [])
     )
+
+
+def _condition(pod: Object, kind: str) -> Object:
+    return next((held for held in pod["status"].get("conditions", []) if held["type"] == kind), {})
 
 
 def _nano(line: Line) -> str:

@@ -54,6 +54,19 @@ def no_such_resource() -> Refusal:
     return Refusal(404, "the server could not find the requested resource", {})
 
 
+def expired(mark: str) -> Refusal:
+    """410 of a list that cannot be gone on with as it was; `mark` goes on with what there is now."""
+    refusal = Refusal(
+        410,
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list"
+        " without the continue parameter, or use the continue token in this response to retrieve the remainder of the"
+        " results. Continuing with the provided token results in an inconsistent list - objects that were created,"
+        " modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    )
+    refusal.status["metadata"] = {"continue": mark}
+    return refusal
+
+
 def invalid(kind: str, group: str, name: str, causes: list[tuple[str, str]]) -> Refusal:
     """422 with one (field, message) a cause."""
     words = ", ".join(f"{field}: {message}" for field, message in causes)

@@ -20,7 +20,11 @@ Proxy = Callable[[str, dict[str, str]], Answer]
 
 @dataclass
 class State:
-    """What the double serves; tests change it under `lock`. `denied` holds (verb, resource), "*" meaning any."""
+    """What the double serves; tests change it under `lock`. `denied` holds (verb, resource), "*" meaning any.
+
+    Logs are those of "app", "pod", "app/container" or "pod/container", the narrowest first; without a container that
+    of the app's own name is meant. A list that is begun at one `version` and gone on with at another has expired.
+    """
 
     objects: dict[str, list[Object]]
     logs: dict[str, list[Line]] = field(default_factory=dict)
@@ -28,6 +32,7 @@ class State:
     proxies: dict[tuple[str, str, str], Proxy] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     now: datetime = AS_OF
+    version: int = 420_017
     lock: threading.RLock = field(default_factory=threading.RLock)
     requests: list[str] = field(default_factory=list)
 

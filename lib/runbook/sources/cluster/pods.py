@@ -185,7 +185,7 @@ def _containers(item: Any, app: str) -> list[dict[str, Any]]:
 
 def _container(spec: Mapping[str, Any], kind: str, states: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     status = states.get(spec.get("name"), {})
-    ended = at(status, "lastState", "terminated") or at(status, "state", "terminated") or {}
+    ended = at(status, "state", "terminated") or at(status, "lastState", "terminated") or {}
     if kind == "init" and not ended.get("exitCode"):
         ended = {}  # it did its work
     requests, limits = at(spec, "resources", "requests") or {}, at(spec, "resources", "limits") or {}

@@ -39,7 +39,8 @@ class Fleet:
     """The deployments of agents, by agent_status and pods together.
 
     `affected` are in trouble, those the alert names first. `first`: the one to look into, "" for none.
-    `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more.
+    `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more. `absent` were never
+    deployed, and do not count.
     """
 
     total: int
@@ -51,6 +52,7 @@ class Fleet:
     repeatedly: tuple[str, ...]
     status_known: bool
     pods_known: bool
+    absent: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:

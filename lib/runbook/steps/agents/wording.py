@@ -22,6 +22,7 @@ from runbook.steps.agents.figures import (
     Trouble,
 )
 from runbook.steps.agents.habits import SIGNAL_GAPS, SILENT_SECONDS
+from runbook.steps.shared.replicas import Replicas
 from runbook.words import ago, amount, capitalised, duration, moment, names, plural
 
 _NEEDED = {Needed.LLM: "LLM", Needed.TOOLS: "MCP tools", Needed.DATABASE: "Database"}
@@ -56,18 +57,30 @@ def fleet_detail(found: Fleet, lines: Sequence[str]) -> str:
     if found.affected:
         detail += "."
     if found.named:
-        is_well = found.is_whole and not set(found.named) & set(found.affected)
-        well = ", which is well by both" if is_well else ""
-        detail += f" The alert names {names(found.named)}{well}."
+        detail += f" The alert names {names(found.named)}{_standing(found)}."
+    if found.absent:
+        detail += f" Not deployed, by a row that never had a heartbeat and no pod: {names(found.absent)}."
     if not found.is_whole:
         missing = "The pods" if found.status_known else "agent_status"
         detail += f" {missing} gave no answer, so half of each agent is not known."
     return detail
 
 
-def pod_parts(is_ready: bool, waiting: str, last_exit: str) -> str:
-    ready = "ready" if is_ready else "NOT ready"
-    return ", ".join(str(part) for part in (ready, waiting, last_exit) if part)
+def _standing(found: Fleet) -> str:
+    """How the agents stand that the alert names, where both sources agree that nothing is wrong with them."""
+    named = set(found.named)
+    if not found.is_whole or named & set(found.affected):
+        return ""
+    return ", which is not deployed" if named <= set(found.absent) else ", which is well by both"
+
+
+def pods_in_a_cell(pods: Replicas, troubles: Sequence[str]) -> str:
+    """How many of an agent's pods are ready, and what is wrong: "1 of 2 ready, CrashLoopBackOff"."""
+    if pods.serving == 1:
+        ready = "ready" if pods.ready else "NOT ready"
+    else:
+        ready = f"{pods.ready} of {pods.serving} ready"
+    return ", ".join((ready, *troubles))
 
 
 def online_title(found: Online) -> str:

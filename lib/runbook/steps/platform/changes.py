@@ -24,6 +24,7 @@ from runbook.steps.platform.wording import (
     rollouts_title,
 )
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.replicas import ends_within, replicas_of
 
 _TEXT_MAX = 160
 
@@ -51,7 +52,7 @@ def rollouts(cluster: Cluster, window: Window) -> Finding[Rollouts]:
             "Is KUBE_NAMESPACE right, and may this role list deployments?",
         )
     rolled = _within(deployments, "progressed_at", window)
-    ended = _within(pods, "last_exit_at", window)
+    ended = ends_within(pods, window)
     stuck = deployments[(deployments["unavailable"] > 0) | (deployments["updated"] < deployments["desired"])]
     found = Rollouts(
         tuple(map(_rollout, rolled.itertuples(index=False))),
@@ -63,7 +64,7 @@ def rollouts(cluster: Cluster, window: Window) -> Finding[Rollouts]:
         rollouts_title(found),
         rollouts_detail(found),
         found,
-        _table(found, rolled, ended),
+        _table(found, rolled, ended, pods),
     )
 
 
@@ -78,20 +79,22 @@ def _rollout(row: Any) -> Rollout:
 
 
 def _restart(row: Any) -> Restart:
+    container = "" if row.kind == "main" else str(row.container)
     return Restart(
-        row.last_exit_at, str(row.app or row.name), int(row.restarts), ended_by(row.last_exit, row.last_exit_code)
+        row.last_exit_at, str(row.app), int(row.restarts), ended_by(row.last_exit, row.last_exit_code), container
     )
 
 
-def _table(found: Rollouts, rolled: pd.DataFrame, ended: pd.DataFrame) -> tuple[Table, ...]:
-    ready = [f"{row.ready} of {row.desired}" for row in rolled.itertuples(index=False)]
+def _table(found: Rollouts, rolled: pd.DataFrame, ended: pd.DataFrame, pods: pd.DataFrame) -> tuple[Table, ...]:
+    of_deployment = [f"{row.ready} of {row.desired}" for row in rolled.itertuples(index=False)]
     rows = [
-        (rollout.at, rollout.deployment, rolled_out(rollout), image, pods)
-        for rollout, image, pods in zip(found.rollouts, rolled["image"], ready, strict=True)
+        (rollout.at, rollout.deployment, rolled_out(rollout), image, ready)
+        for rollout, image, ready in zip(found.rollouts, rolled["image"], of_deployment, strict=True)
     ]
+    ready = {app: f"{of_app.ready} of {of_app.serving}" for app, of_app in replicas_of(pods).items()}
     rows += [
-        (restart.at, restart.app, restarted(restart), image, "yes" if is_ready else "NO")
-        for restart, image, is_ready in zip(found.restarts, ended["image"], ended["ready"], strict=True)
+        (restart.at, restart.app, restarted(restart), image, ready[restart.app])
+        for restart, image in zip(found.restarts, ended["image"], strict=True)
     ]
     if not rows:
         return ()

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from runbook.steps.shared.quotas import Limits
+from runbook.steps.shared.quotas import Quotas
+from runbook.steps.shared.replicas import Replicas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +40,10 @@ class MergedLog:
 class Pods:
     """The pods of an app or a component (`of`), or all of them.
 
-    `not_ready`, `restarted` and `oom_killed` name apps, the latter two those that ended within the window; `waiting`
-    are reasons. `running` and `down` count pods; those of finished jobs do not run. `rows` are those of the cluster.
+    `not_ready`, `restarted` and `oom_killed` name apps, the latter two those that ended within the window; `failed`
+    names jobs; `waiting` are reasons. `running` counts the pods that are meant to serve, `down` those of them that are
+    not ready: what is left over beside them is neither. `rows` are those of the cluster, `limits` the limits of each
+    container by app.
     """
 
     of: str
@@ -51,10 +54,12 @@ class Pods:
     not_ready: tuple[str, ...] = ()
     restarted: tuple[str, ...] = ()
     oom_killed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
     restarts: int = 0
     last_exit_at: datetime | None = None
-    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limits: Quotas = field(default_factory=dict)
+    replicas: Mapping[str, Replicas] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +82,13 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A pod that ended, in all `restarts` times. `app` is the pod's own name where it has no label."""
+    """A container that ended, in all `restarts` times; `container` is named where it is not the app itself."""
 
     at: datetime
     app: str
     restarts: int
     ended_by: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)

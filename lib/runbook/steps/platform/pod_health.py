@@ -9,13 +9,14 @@ from runbook.findings import Finding, Findings, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
 from runbook.steps.platform.figures import Events, Pods
-from runbook.steps.platform.wording import ended_by, pods_title
+from runbook.steps.platform.wording import ended_by, in_container, pods_detail, pods_title
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.log_patterns import PATTERNS_MAX, pattern_of
 from runbook.steps.shared.quotas import Limits, limits_of
-from runbook.words import moment, names
+from runbook.steps.shared.replicas import apps_of, ends_within, is_leaving, replicas_of, serving
+from runbook.words import names
 
-_DETAILS_MAX = 6
+_YES_NO = {True: "yes", False: "NO"}
 
 
 def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -> Finding[Pods]:
@@ -33,71 +34,67 @@ def pods(cluster: Cluster, window: Window, app: str = "", component: str = "") -
             "Not deployed, or scaled to 0: nothing of it runs.",
             Pods(of, rows, not_ready=(of,)),
         )
-    ended = rows[rows["last_exit_at"].between(pd.Timestamp(window.start), pd.Timestamp(window.as_of))]
+    ended = ends_within(rows, window)
     found = _pods(of, rows, ended)
     caption = f"Pods of {of}, those in trouble first" if of else "Pods, those in trouble first"
     return Finding(
-        graded(found.down, len(ended)),
+        graded(found.not_ready, len(ended) or found.failed),
         pods_title(found),
-        _reasons(rows, ended),
+        pods_detail(found, ended),
         found,
         (Table(caption, _shown(rows), {"restarts": "", "ended at": "time"}),),
     )
 
 
-def known_limits(findings: Findings) -> dict[str, Limits]:
-    """The limits by deployment of all pods that were checked. A domain that learned more of them adds its own."""
+def known_limits(findings: Findings) -> dict[str, tuple[Limits, ...]]:
+    """The limits of containers by deployment of all pods that were checked.
+
+    A domain that learned more of them adds its own.
+    """
     return {deployment: limits for pods in findings.every(Pods) for deployment, limits in pods.limits.items()}
 
 
-def apps_of(rows: pd.DataFrame) -> tuple[str, ...]:
-    """The apps of pods, each once; a pod without the label goes by its own name."""
-    return tuple(dict.fromkeys(str(app or name) for app, name in zip(rows["app"], rows["name"], strict=True)))
-
-
 def _pods(of: str, rows: pd.DataFrame, ended: pd.DataFrame) -> Pods:
-    # A pod that has finished its work (a job's) is not one that is down.
-    running = rows[rows["phase"] != "Succeeded"]
-    down = running[~running["ready"].astype(bool)]
+    meant_to_serve, replicas = serving(rows), replicas_of(rows)
+    down = meant_to_serve[~meant_to_serve["ready"].astype(bool)]
+    gone = [app for app, together in replicas.items() if together.is_gone]
     return Pods(
         of,
         rows,
         total=len(rows),
-        running=len(running),
+        running=len(meant_to_serve),
         down=len(down),
-        not_ready=apps_of(down),
-        restarted=apps_of(ended),
-        oom_killed=apps_of(ended[ended["last_exit"] == "OOMKilled"]),
-        waiting=tuple(sorted({str(reason) for reason in rows["waiting"] if reason})),
-        restarts=int(rows["restarts"].sum()),
+        not_ready=tuple(dict.fromkeys((*apps_of(down), *gone))),
+        restarted=apps_of(ended, "pod"),
+        oom_killed=apps_of(ended[ended["last_exit"] == "OOMKilled"], "pod"),
+        failed=tuple(app for app, together in replicas.items() if together.has_failed),
+        waiting=tuple(sorted({str(reason) for reason in meant_to_serve["waiting"] if reason})),
+        restarts=int(meant_to_serve["restarts"].sum()),
         last_exit_at=ended["last_exit_at"].max() if len(ended) else None,
         limits=limits_of(rows),
+        replicas=replicas,
     )
-
-
-def _reasons(rows: pd.DataFrame, ended: pd.DataFrame) -> str:
-    reasons = [f"{app} waits: {why}" for app, why in zip(rows["app"], rows["waiting"], strict=True) if why]
-    reasons += [
-        f"{pod.app} ended {moment(pod.last_exit_at)} by {ended_by(pod.last_exit, pod.last_exit_code)}"
-        for pod in ended.itertuples()
-    ]
-    return f"{'; '.join(reasons[:_DETAILS_MAX])}." if reasons else ""
 
 
 def _shown(rows: pd.DataFrame) -> pd.DataFrame:
-    exits = zip(rows["last_exit"], rows["last_exit_code"], strict=True)
+    containers = zip(rows["last_exit_container"], rows["container"], strict=True)
+    exits = zip(rows["last_exit"], rows["last_exit_code"], containers, strict=True)
     shown = pd.DataFrame(
         {
             "pod": rows["name"],
-            "ready": ["yes" if ready else "NO" for ready in rows["ready"]],
+            "status": rows["status"],
+            "ready": [
+                share or _YES_NO[bool(ready)]
+                for share, ready in zip(rows["containers_ready"], rows["ready"], strict=True)
+            ],
             "restarts": rows["restarts"],
-            "waits for": rows["waiting"],
-            "last ended by": [ended_by(reason, code) for reason, code in exits],
+            "last ended by": [in_container(ended_by(reason, code), *which) for reason, code, which in exits],
             "ended at": rows["last_exit_at"],
         }
     )
-    # Those that are not ready come first, then those that restarted most.
-    order = rows["ready"].astype(int) * 1_000_000 - rows["restarts"].clip(upper=999_999)
+    # Those that should be ready and are not come first, then those that restarted most; what is left over comes last.
+    rank = [2 if is_leaving(row) else int(bool(row.ready)) for row in rows.itertuples(index=False)]
+    order = pd.Series(rank, index=rows.index) * 1_000_000 - rows["restarts"].clip(upper=999_999)
     return shown.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from runbook.outcome import Action
-from runbook.steps.shared.fleet import workload_of
+from runbook.sources.cluster import containers_of
+from runbook.steps.shared.replicas import app_of
 from runbook.steps.shared.values import number
 from runbook.steps.shared.verdicts import kubectl
 
@@ -22,15 +23,23 @@ _LADDER = tuple(step * 2**power for power in range(16) for step in (1.0, 1.5))
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a container: `memory` in bytes, `cpu` in cores; NaN for none."""
+    """The limits of a container: `memory` in bytes, `cpu` in cores; NaN for none.
+
+    `was_killed`: for its memory, when it last ended, in any of the pods.
+    """
 
     container: str
     memory: float
     cpu: float
+    was_killed: bool = False
 
     def of(self, kind: str) -> float:
         """That of "memory" or "cpu"."""
         return self.memory if kind == "memory" else self.cpu
+
+
+Quotas = Mapping[str, tuple[Limits, ...]]
+"""The limits of a deployment's containers, the app's own first."""
 
 
 def next_limit(peak: float, kind: str) -> float:
@@ -52,6 +61,13 @@ def quantity_text(value: float, kind: str) -> str:
     return f"{milli}m" if rest else f"{cores}"
 
 
+def _in_question(several: Sequence[Limits], kind: str, container: str) -> Limits | None:
+    if container:
+        return next((limits for limits in several if limits.container == container), None)
+    killed = (limits for limits in several if limits.was_killed and kind == "memory")
+    return next(killed, None) or next(iter(several), None)
+
+
 def patch_body(container: str, kind: str, text: str) -> str:
     """The strategic merge patch that sets one limit of one container, as compact JSON."""
     body = {
@@ -60,27 +76,33 @@ def patch_body(container: str, kind: str, text: str) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def limits_of(pods: pd.DataFrame) -> dict[str, Limits]:
-    """The limits of each pod's container by deployment, of a frame of pods."""
-    if not {"name", "app", "container", "memory_limit", "cpu_limit"} <= set(pods.columns):
-        return {}
-    return {
-        str(row["app"] or workload_of(str(row["name"]))): Limits(
-            str(row["container"]), number(row["memory_limit"]), number(row["cpu_limit"])
-        )
-        for row in pods.to_dict("records")
-    }
+def limits_of(pods: pd.DataFrame) -> dict[str, tuple[Limits, ...]]:
+    """The limits of every container by deployment, of a frame of pods, as the newest pod has them: the app's own first."""
+    rows = pods.sort_values("started_at", na_position="first", kind="stable") if len(pods) else pods
+    found: dict[str, dict[str, Limits]] = {}
+    for container in containers_of(rows).itertuples(index=False):
+        name, of_app = str(container.container), found.setdefault(app_of(container.app, container.pod), {})
+        was_killed = container.last_exit == "OOMKilled" or (name in of_app and of_app[name].was_killed)
+        of_app[name] = Limits(name, number(container.memory_limit), number(container.cpu_limit), was_killed)
+    main = {app_of(row.app, row.name): str(row.container) for row in rows.itertuples(index=False)}
+    return {app: tuple(_first(main[app], limits.values())) for app, limits in found.items()}
+
+
+def _first(name: str, several: Iterable[Limits]) -> list[Limits]:
+    return sorted(several, key=lambda limits: limits.container != name)
 
 
 def raise_limit(
-    deployment: str, kind: str, limits: Mapping[str, Limits], namespace: str, note: str = ""
+    deployment: str, kind: str, quotas: Quotas, namespace: str, note: str = "", container: str = ""
 ) -> Iterator[Action]:
     """The action that raises one limit ("memory" or "cpu") of `deployment` a step above the one it has.
 
-    A container that was killed or throttled has filled its limit, so that is the peak the new one has to hold. Where
-    the limit is not known, the action only shows it: a guess could lower it.
+    It is that of `container`; where none is named, of memory that of one that was killed for it, else the app's own. A
+    container that was killed or throttled has filled its limit, so that is the peak the new one has to hold. Where the
+    limit is not known, the action only shows it: a guess could lower it.
     """
-    own = limits.get(deployment)
+    several = quotas.get(deployment, ())
+    own = _in_question(several, kind, container)
     word = "memory" if kind == "memory" else "CPU"
     if own is None or not own.of(kind) > 0:
         shown = ("-o", "jsonpath={.spec.template.spec.containers[*].resources}")
@@ -93,8 +115,9 @@ def raise_limit(
     now = quantity_text(own.of(kind), kind)
     new = quantity_text(next_limit(own.of(kind), kind), kind)
     why = "The next step up; it restarts the pod."
+    whose = f"{deployment}'s container {own.container}" if len(several) > 1 else deployment
     yield Action(
-        f"Raise the {word} limit of {deployment} from {now} to {new}",
+        f"Raise the {word} limit of {whose} from {now} to {new}",
         kubectl(namespace, "patch", f"deployment/{deployment}", "-p", patch_body(own.container, kind, new)),
         f"{why} {note}" if note else why,
         changes=True,
