@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from runbook.findings import Findings
@@ -12,7 +12,7 @@ from runbook.outcome import Action
 from runbook.steps.agents.figures import AgentLog, Fleet, LastWords, McpServers, Need, Needed, Resources
 from runbook.steps.platform import Logs, Rollouts
 from runbook.steps.shared.fleet import MCP_SERVERS
-from runbook.steps.shared.quotas import Limits, raise_limit
+from runbook.steps.shared.quotas import Quotas, raise_limit
 from runbook.steps.shared.verdicts import kubectl
 
 _DATABASE_WORDS = re.compile(r"postgres|database|connection pool|too many clients|sql")
@@ -37,10 +37,14 @@ NEEDS = (Blamed.MCP, Blamed.DATABASE, Blamed.LLM)
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What is to blame, and which deployments: none for MCP where it is not known on which server tool calls fail."""
+    """What is to blame, and which deployments: none for MCP where it is not known on which server tool calls fail.
+
+    `containers`: which container of each it is, where that is known.
+    """
 
     blamed: Blamed
     deployments: tuple[str, ...] = ()
+    containers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def culprit(self) -> str:
@@ -72,7 +76,7 @@ def cause_of(findings: Findings) -> Cause:
     if Needed.TOOLS in troubled or "mcp" in words:
         return Cause(Blamed.MCP, tuple(server for server in MCP_SERVERS if server in words))
     if resources and resources.throttled:
-        return Cause(Blamed.CPU, resources.throttled)
+        return Cause(Blamed.CPU, resources.throttled, resources.containers)
     restarted = fleet.restarted if fleet else ()
     if restarted or any(last.panics for last in findings.every(LastWords)):
         return Cause(Blamed.CRASH, restarted)
@@ -93,7 +97,7 @@ def rolled_out(findings: Findings) -> tuple[str, ...]:
     return changes.rolled_out if changes else ()
 
 
-def repair(cause: Cause, rolled_out: Collection[str], namespace: str, limits: Mapping[str, Limits]) -> Iterator[Action]:
+def repair(cause: Cause, rolled_out: Collection[str], namespace: str, limits: Quotas) -> Iterator[Action]:
     """The commands that look into and repair the cause. `limits` are those of known_limits."""
     match cause.blamed:
         case Blamed.MCP:
@@ -109,7 +113,8 @@ def repair(cause: Cause, rolled_out: Collection[str], namespace: str, limits: Ma
                 yield from raise_limit(deployment, "memory", limits, namespace, note)
         case Blamed.CPU:
             for deployment in cause.deployments[:3]:
-                yield from raise_limit(deployment, "cpu", limits, namespace)
+                container = cause.containers.get(deployment, "")
+                yield from raise_limit(deployment, "cpu", limits, namespace, container=container)
 
 
 def _repair_servers(servers: Collection[str], rolled_out: Collection[str], namespace: str) -> Iterator[Action]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -146,12 +146,16 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Agents short of memory or CPU, and the highest memory as a share of its limit."""
+    """Agents short of memory or CPU, and the highest memory as a share of its limit.
+
+    `containers`: the most throttled container of each that is throttled.
+    """
 
     oom_killed: tuple[str, ...]
     memory_high: tuple[str, ...]
     throttled: tuple[str, ...]
     memory_share: float
+    containers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

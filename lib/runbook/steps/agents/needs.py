@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.errors import SourceError
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
@@ -20,6 +16,7 @@ from runbook.sources.metrics import Metrics, selector
 from runbook.sources.overlap import at_once
 from runbook.steps.agents import wording
 from runbook.steps.agents.figures import POOL_CONNECTIONS, McpServers, Need, Needed, Trouble
+from runbook.steps.shared.endpoints import Health, heard
 from runbook.steps.shared.fleet import MCP_SERVERS
 from runbook.steps.shared.grading import graded
 
@@ -34,46 +31,31 @@ Samples = Mapping[tuple[str, str], float]
 """Finite samples by part and moment: ("errors", "now")."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What an MCP server answers, a row of the table, and why it could not be asked."""
-
-    server: str
-    port: int
-    state: Literal["well", "down", "unknown"]
-    text: str
-    error: SourceError | None = None
-
-
 def mcp_servers(cluster: Cluster) -> Finding[McpServers]:
     """MCP servers: what each answers at /health, through the API server's proxy."""
-
-    def ask(server: str, port: int) -> _Answer:
-        try:
-            answer = cluster.health(server, port, "/health").data
-        except SourceError as error:
-            return _Answer(server, port, "unknown", str(error), error)
-        code, message = int(answer["code"]), message_of(str(answer["body"]))
-        return _Answer(server, port, "well" if code < 300 else "down", f"{code} {message}")
-
+    servers = MCP_SERVERS.items()
     # Side by side: four servers that hang must not take four time limits.
-    answers = at_once(*(partial(ask, server, port) for server, port in MCP_SERVERS.items()))
+    answers = at_once(*(partial(heard, cluster, server, port, "/health") for server, port in servers))
     errors = [answer.error for answer in answers if answer.error is not None]
     if len(errors) == len(answers):
         raise errors[0]
+    of_each = dict(zip(MCP_SERVERS, answers, strict=True))
     found = McpServers(
-        down=tuple(answer.server for answer in answers if answer.state == "down"),
-        unknown=tuple(answer.server for answer in answers if answer.state == "unknown"),
+        down=tuple(server for server, answer in of_each.items() if answer.health is Health.DOWN),
+        unknown=tuple(server for server, answer in of_each.items() if answer.health is Health.UNKNOWN),
     )
     severity = graded(found.down)
     if found.unknown and not found.down:
         severity = Status.UNKNOWN
     columns = ["server", "port", "state", "answer"]
-    rows = [(answer.server, str(answer.port), answer.state, answer.text) for answer in answers]
+    rows = [
+        (server, str(port), answer.health.value, answer.text)
+        for (server, port), answer in zip(servers, answers, strict=True)
+    ]
     return Finding(
         severity,
         wording.mcp_title(found, len(answers)),
-        "; ".join(f"{answer.server}: {answer.text[:120]}" for answer in answers if answer.state != "well"),
+        "; ".join(f"{server}: {answer.text}" for server, answer in of_each.items() if answer.health is not Health.WELL),
         found,
         (Table("MCP servers", pd.DataFrame(rows, columns=columns)),),
     )
@@ -92,16 +74,6 @@ def tools(metrics: Metrics, window: Window) -> Finding[Need]:
 def store(metrics: Metrics, window: Window) -> Finding[Need]:
     """Database connections: errors, breaker, pool and query latency, now and before the alert."""
     return _measured(Needed.DATABASE, metrics, window)
-
-
-def message_of(body: str) -> str:
-    """What an answer says on one line: of a Kubernetes Status its message, else the text, at most 160 characters."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        content = None
-    message = content.get("message") if isinstance(content, dict) and content.get("kind") == "Status" else None
-    return " ".join(str(message or body).split())[:160]
 
 
 def expression_of(needed: Needed, minutes: int) -> str:

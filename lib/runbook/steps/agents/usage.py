@@ -33,14 +33,21 @@ def resources(side: Finding[Fleet], metrics: Metrics, cluster: Cluster, window: 
     if frame.empty or "pod" not in frame:
         if not fleet.oom_killed:
             return Finding(Status.UNKNOWN, "Resources: no usable sample", "Is cAdvisor scraped?")
-        frame = pd.DataFrame(columns=["pod", "part", "value"])
-    by_pod = frame.pivot_table(index="pod", columns="part", values="value", aggfunc="max")
-    table = by_pod.reindex(columns=list(_PARTS)).reset_index()
+        frame = pd.DataFrame(columns=["pod", "container", "part", "value"])
+    containers = frame["container"] if "container" in frame else pd.Series("", index=frame.index, dtype="object")
+    parts = frame.assign(container=containers.fillna(""))
+    by_container = parts.pivot_table(index=["pod", "container"], columns="part", values="value", aggfunc="max")
+    table = by_container.reindex(columns=list(_PARTS)).reset_index()
+    throttled = table[table["throttled"] >= _THROTTLED].sort_values("throttled", ascending=False)
     found = Resources(
         oom_killed=fleet.oom_killed,
         memory_high=_workloads(table.loc[table["memory"] >= _MEMORY_HIGH, "pod"]),
-        throttled=_workloads(table.loc[table["throttled"] >= _THROTTLED, "pod"]),
+        throttled=_workloads(throttled["pod"]),
         memory_share=number(table["memory"].max()),
+        containers={
+            workload_of(str(pod)): str(container)
+            for pod, container in zip(throttled["pod"][::-1], throttled["container"][::-1], strict=True)
+        },
     )
     looked_at = names(agents) if agents else "all agents"
     shown = Table("Resources of the affected pods", table, {"memory": "%", "throttled": "%", "restarts": "ratio"})
@@ -54,17 +61,18 @@ def resources(side: Finding[Fleet], metrics: Metrics, cluster: Cluster, window: 
 
 
 def resources_expression(agents: Sequence[str], namespace: str, minutes: int) -> str:
-    """PromQL: the highest memory as a share of its limit, CPU throttling and restarts by pod (label `part`).
+    """PromQL: the highest memory as a share of its limit, CPU throttling and restarts by container (label `part`).
 
     Of all agents where none is named.
     """
     pattern = quote("|".join(f"{_literally(agent)}-.*" for agent in agents) or ".*-agent-.*")
     where = f'namespace={quote(namespace)},pod=~{pattern},container!=""'
-    memory = f"max by (pod) (max_over_time(container_memory_working_set_bytes{{{where}}}[{minutes}m]))"
-    limit = f'max by (pod) (kube_pod_container_resource_limits{{{where},resource="memory"}})'
-    throttled = f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{{{where}}}[10m]))"
-    periods = f"sum by (pod) (rate(container_cpu_cfs_periods_total{{{where}}}[10m]))"
-    restarts = f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{where}}}[{minutes}m]))"
+    each = "by (pod, container)"
+    memory = f"max {each} (max_over_time(container_memory_working_set_bytes{{{where}}}[{minutes}m]))"
+    limit = f'max {each} (kube_pod_container_resource_limits{{{where},resource="memory"}})'
+    throttled = f"sum {each} (rate(container_cpu_cfs_throttled_periods_total{{{where}}}[10m]))"
+    periods = f"sum {each} (rate(container_cpu_cfs_periods_total{{{where}}}[10m]))"
+    restarts = f"sum {each} (increase(kube_pod_container_status_restarts_total{{{where}}}[{minutes}m]))"
     queries = (f"{memory} / {limit}", f"{throttled} / ({periods} > 0)", restarts)
     return " or ".join(
         f'label_replace({query}, "part", "{part}", "", "")' for part, query in zip(_PARTS, queries, strict=True)
@@ -77,4 +85,5 @@ def _literally(name: str) -> str:
 
 
 def _workloads(pods: pd.Series[str]) -> tuple[str, ...]:
-    return tuple(workload_of(str(pod)) for pod in pods)
+    """The deployments of pods, each once."""
+    return tuple(dict.fromkeys(workload_of(str(pod)) for pod in pods))

@@ -16,6 +16,7 @@ from runbook.steps.alerting import naming, wording
 from runbook.steps.alerting.figures import About, Rule, Tables
 from runbook.steps.platform import MergedLog, logs_of
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.replicas import replicas_of, with_shares
 
 _APPS_MAX = 4
 _LOGS_MAX = 3
@@ -29,15 +30,15 @@ def about(alert: Alert, cluster: Cluster, rule: Finding[Rule] | None = None) -> 
     expression = rule.figures.expression if rule is not None and rule.figures is not None else ""
     found_by = _found_by(alert, expression, pods, deployments)
     own = pods[pods["app"].isin(list(found_by)[:_APPS_MAX])]
-    down = own[~own["ready"].astype(bool)] if len(own) else own
+    replicas = replicas_of(own)
     figures = About(
         apps=tuple(found_by)[:_APPS_MAX],
         tables=naming.tables_of(f"{alert.name} {expression} {' '.join(alert.labels.values())}"),
-        not_ready=tuple(map(str, down["app"])),
+        not_ready=tuple(app for app, together in replicas.items() if together.down or together.is_gone),
     )
     return Finding(
         graded(figures.not_ready, not figures.apps),
-        wording.about_title(figures),
+        wording.about_title(figures, with_shares(figures.not_ready, replicas)),
         wording.about_detail(figures),
         figures,
         (_table_of(own, found_by),) if len(own) else (),
@@ -62,6 +63,7 @@ def _table_of(pods: pd.DataFrame, found_by: Mapping[str, str]) -> Table:
         {
             "deployment": pods["app"],
             "pod": pods["name"],
+            "status": pods["status"],
             "ready": pods["ready"].astype(bool).map({True: "yes", False: "NO"}),
             "restarts": pods["restarts"],
             "last ended by": pods["last_exit"],

@@ -59,11 +59,11 @@ def series_detail(name: str, count: int, drawn: int) -> str:
     return f"Series: {name}." if name else ""
 
 
-def about_title(found: About) -> str:
-    """The deployments it is about, and which of them are not ready."""
+def about_title(found: About, not_ready: str) -> str:
+    """The deployments it is about, and which of them are not ready: in words, with how many of their pods."""
     if not found.apps:
         return "Nothing in the cluster is named by the alert's labels or metrics"
-    ready = f"not ready: {names(found.not_ready)}" if found.not_ready else "ready"
+    ready = f"not ready: {not_ready}" if found.not_ready else "ready"
     return f"It is about {names(found.apps)}; {ready}"
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.errors import QueryFailed
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
@@ -19,6 +15,7 @@ from runbook.sources.metrics import Metrics, union
 from runbook.sources.overlap import at_once
 from runbook.steps.dependencies.figures import Endpoints, HealthChecks
 from runbook.steps.dependencies.wording import endpoints_title, health_checks_title
+from runbook.steps.shared.endpoints import Health, heard
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.levels import by_label
 
@@ -76,7 +73,14 @@ def _judgement(value: float) -> str:
 
 def endpoints(cluster: Cluster) -> Finding[Endpoints]:
     """Health endpoints: what api, orchestrator, bifrost and NATS answer through the API server's proxy."""
-    rows = at_once(*(partial(_ask, cluster, *endpoint) for endpoint in ENDPOINTS))
+    answers = at_once(*(partial(heard, cluster, service, port, path) for _, service, port, path in ENDPOINTS))
+    errors = [answer.error for answer in answers if answer.error is not None]
+    if len(errors) == len(answers):
+        raise errors[0]
+    rows = [
+        {"service": name, "path": path, "answer": answer.text, "state": _STATES[answer.health]}
+        for (name, _, _, path), answer in zip(ENDPOINTS, answers, strict=True)
+    ]
     found = Endpoints(
         len(rows),
         down=tuple(row["service"] for row in rows if row["state"] == "down"),
@@ -86,26 +90,10 @@ def endpoints(cluster: Cluster) -> Finding[Endpoints]:
     return Finding(
         Status.UNKNOWN if is_unsure else graded(found.down),
         endpoints_title(found),
-        figures=found,
-        tables=(Table("Health endpoints through the API server's proxy", pd.DataFrame(rows)),),
+        "; ".join(f"{row['service']}: {row['answer']}" for row in rows if row["state"] == "unknown"),
+        found,
+        (Table("Health endpoints through the API server's proxy", pd.DataFrame(rows)),),
     )
 
 
-def _ask(cluster: Cluster, name: str, service: str, port: int, path: str) -> dict[str, str]:
-    """A row of the table: "state" is "ok", "down" or "unknown"."""
-    try:
-        answer = cluster.health(service, port, path).data
-    except QueryFailed as error:
-        return {"service": name, "path": path, "answer": str(error)[:160], "state": "unknown"}
-    body = " ".join(str(answer.get("body", "")).split())[:120]
-    return {"service": name, "path": path, "answer": f"{answer.get('code')} {body}".strip(), "state": _state(answer)}
-
-
-def _state(answer: Mapping[str, Any]) -> str:
-    if not 200 <= int(answer.get("code", 0)) < 300:
-        return "down"
-    try:
-        word = str(json.loads(answer.get("body", "")).get("status", "ok")).lower()
-    except (ValueError, AttributeError):
-        return "ok"
-    return "ok" if word in ("ok", "healthy", "up", "pass") else "down"
+_STATES = {Health.WELL: "ok", Health.DOWN: "down", Health.UNKNOWN: "unknown"}

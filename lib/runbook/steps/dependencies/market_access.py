@@ -108,7 +108,7 @@ def _tables(errors: dict[str, Level], requests: dict[str, Level], latency: dict[
 
 def coingecko(cluster: Cluster, window: Window) -> Finding[CoinGecko]:
     """CoinGecko: what market-data-server logs about it; the platform has no metric of its own for it."""
-    lines = cluster.logs("market-data-server", window.start, window.as_of, tail=2000).frame
+    lines = cluster.logs("market-data-server", window.start, window.as_of).frame
     if lines.empty:
         return Finding(
             Status.UNKNOWN,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from runbook.steps.shared.quotas import Limits
+from runbook.steps.shared.quotas import Quotas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,10 +106,11 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """The share of CPU periods in which a deployment's most throttled pod wanted more than its limit.
+    """The share of CPU periods in which a deployment's most throttled container wanted more than its limit.
 
-    `throttled`: those held back a quarter of the time or more, the most throttled first; `limits` are theirs, none
-    where they could not be read. `highest` is the greatest share of all and `highest_before` what it was before.
+    `throttled`: those held back a quarter of the time or more, the most throttled first, and `containers` which of
+    their containers it is; `limits` are theirs, none where they could not be read. `highest` is the greatest share of
+    all and `highest_before` what it was before.
     """
 
     throttled: tuple[str, ...]
@@ -117,8 +118,9 @@ class Throttling:
     highest_before: float
     now: Mapping[str, float]
     before: Mapping[str, float]
-    limits: Mapping[str, Limits]
+    limits: Quotas
     series: Mapping[str, pd.DataFrame]
+    containers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

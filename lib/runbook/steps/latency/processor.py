@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from runbook.alert import Window
@@ -16,7 +18,7 @@ from runbook.steps.latency.figures import THROTTLED, Throttling
 from runbook.steps.latency.series import throttling_expression
 from runbook.steps.shared.fleet import workload_of
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.quotas import Limits, limits_of
+from runbook.steps.shared.quotas import Quotas, limits_of
 from runbook.steps.shared.values import number
 
 _UNITS = {"throttled before": "%", "throttled now": "%"}
@@ -29,11 +31,14 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding[Th
     if frame.empty or "pod" not in frame:
         unscraped = "container_cpu_cfs_throttled_periods_total has no sample: is cAdvisor scraped?"
         return Finding(Status.UNKNOWN, "CPU throttling: no usable sample", unscraped)
-    series = {str(pod): rows[["time", "value"]].reset_index(drop=True) for pod, rows in frame.groupby("pod")}
-    shares = pd.DataFrame([(workload_of(pod), pod, *medians(rows, window)) for pod, rows in series.items()])
-    shares.columns = pd.Index(["deployment", "pod", *_UNITS])
+    series = {
+        (str(pod), str(container)): rows[["time", "value"]].reset_index(drop=True)
+        for (pod, container), rows in _by_container(frame)
+    }
+    shares = pd.DataFrame([(workload_of(key[0]), *key, *medians(rows, window)) for key, rows in series.items()])
+    shares.columns = pd.Index(["deployment", "pod", "container", *_UNITS])
     shares = shares.sort_values("throttled now", ascending=False, ignore_index=True, na_position="last")
-    # Of several pods of a deployment, the one that is throttled most is meant.
+    # Of several pods of a deployment, and of their containers, the one that is throttled most is meant.
     of_each = shares.drop_duplicates("deployment").set_index("deployment")
     held = tuple(of_each.index[of_each["throttled now"] >= THROTTLED])
     limits, unread = _limits(cluster) if held else ({}, "")
@@ -44,7 +49,11 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding[Th
         now=of_each["throttled now"].to_dict(),
         before=of_each["throttled before"].to_dict(),
         limits=limits,
-        series={deployment: series[pod] for deployment, pod in of_each["pod"].items()},
+        containers={deployment: of_each["container"][deployment] for deployment in held},
+        series={
+            deployment: series[pod, container]
+            for deployment, pod, container in zip(of_each.index, of_each["pod"], of_each["container"], strict=True)
+        },
     )
     return Finding(
         graded(False, held),
@@ -55,7 +64,13 @@ def throttling(metrics: Metrics, cluster: Cluster, window: Window) -> Finding[Th
     )
 
 
-def _limits(cluster: Cluster) -> tuple[dict[str, Limits], str]:
+def _by_container(frame: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """The samples of each pod's containers; of a pod as a whole where the metric does not tell them apart."""
+    containers = frame["container"] if "container" in frame else pd.Series("", index=frame.index, dtype="object")
+    yield from frame.assign(container=containers.fillna("")).groupby(["pod", "container"])
+
+
+def _limits(cluster: Cluster) -> tuple[Quotas, str]:
     """(the limits by deployment, why they are not known): throttling is known without them."""
     try:
         return limits_of(cluster.pods().frame), ""

@@ -89,7 +89,7 @@ def _running_table(running: pd.DataFrame) -> tuple[Table, ...]:
 
 def slow_log(cluster: Cluster, window: Window) -> Finding[SlowLog]:
     """Slow query log: statements that postgres logged for their duration in the window, by statement."""
-    frame = cluster.logs("postgres", window.start, window.as_of, tail=1000).frame
+    frame = cluster.logs("postgres", window.start, window.as_of).frame
     logged = [
         (slow_statements.shape(line["statement"]), float(line["ms"]), time)
         for message, time in zip(frame["message"], frame["time"], strict=True)

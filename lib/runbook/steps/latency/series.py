@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from runbook.sources.metrics import selector
+from runbook.sources.metrics import quote
 from runbook.steps.latency.figures import Part
 
 _NAMES = ("agent_type", "agent_name", "agent")
@@ -53,10 +53,11 @@ def parts_expression() -> str:
 
 
 def throttling_expression(namespace: str) -> str:
-    """PromQL: share of CPU periods in which a pod was throttled; without the count of periods, 10 a second."""
-    where = selector(namespace=namespace)
-    throttled = f"sum by (pod) (rate(container_cpu_cfs_throttled_periods_total{where}[5m]))"
-    return f"{throttled} / (sum by (pod) (rate(container_cpu_cfs_periods_total{where}[5m])) > 0) or {throttled} / 10"
+    """PromQL: share of CPU periods in which a container was throttled; without the count of periods, 10 a second."""
+    where = f'{{namespace={quote(namespace)},container!=""}}'
+    throttled = f"sum by (pod, container) (rate(container_cpu_cfs_throttled_periods_total{where}[5m]))"
+    periods = f"sum by (pod, container) (rate(container_cpu_cfs_periods_total{where}[5m]))"
+    return f"{throttled} / ({periods} > 0) or {throttled} / 10"
 
 
 def named(frame: pd.DataFrame) -> pd.DataFrame:

@@ -128,8 +128,10 @@ def _remedies(findings: Findings, namespace: str) -> Iterator[Action]:
 
 def _more_cpu(findings: Findings, deployment: str, namespace: str) -> Iterator[Action]:
     throttled = findings.get(Throttling)
-    limits = throttled.limits if throttled else {}
-    yield from raise_limit(deployment, "cpu", limits, namespace, "Its own limit holds it back.")
+    limits, container = {}, ""
+    if throttled:
+        limits, container = throttled.limits, throttled.containers.get(deployment, "")
+    yield from raise_limit(deployment, "cpu", limits, namespace, "Its own limit holds it back.", container)
     rolled = findings.get(platform.Rollouts)
     if rolled and deployment in rolled.rolled_out:
         yield Action(

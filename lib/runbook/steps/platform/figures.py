@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What one deployment logged in the window. `worst`: its most severe pattern; empty where there is no error."""
+    """What one deployment logged in the window. `worst`: its most severe pattern; empty where there is no error.
+
+    `errors_by_container`: of pods of several containers, those that logged errors.
+    """
 
     app: str
     lines: int = 0
@@ -25,6 +28,7 @@ class Logs:
     first_error_at: datetime | None = None
     worst: str = ""
     worst_lines: int = 0
+    errors_by_container: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,21 @@ from functools import partial
 import pandas as pd
 
 from runbook.alert import Window
-from runbook.errors import QueryFailed
+from runbook.errors import SourceError
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
 from runbook.sources.overlap import at_once
 from runbook.steps.platform.figures import Logs, MergedLog
-from runbook.steps.platform.wording import logs_title
+from runbook.steps.platform.wording import logs_detail, logs_title
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.log_patterns import patterns
-from runbook.words import moment, status_rank
+from runbook.words import status_rank
 
 
 def logs(cluster: Cluster, window: Window, app: str = "") -> Finding[Logs]:
     """Log patterns: a deployment's lines in the window grouped by what they say, worst first."""
-    lines = cluster.logs(app, window.start, window.as_of, tail=1000).frame
+    lines = cluster.logs(app, window.start, window.as_of).frame
     if lines.empty:
         return Finding(Status.OK, f"{app} logged nothing in the window", figures=Logs(app))
     grouped = patterns(lines)
@@ -30,7 +30,7 @@ def logs(cluster: Cluster, window: Window, app: str = "") -> Finding[Logs]:
     return Finding(
         graded(found.panics, found.errors),
         logs_title(found),
-        f"The first error was at {moment(found.first_error_at)}." if found.errors else "",
+        logs_detail(found),
         found,
         (
             Table(
@@ -47,9 +47,23 @@ def _logs(app: str, lines: pd.DataFrame, grouped: pd.DataFrame) -> Logs:
     if errors.empty:
         return Logs(app, len(lines))
     worst = grouped.iloc[0]
-    panics = int((errors["level"] == "panic").sum())
-    first = errors["time"].min()
-    return Logs(app, len(lines), len(errors), panics, first, str(worst["pattern"]), int(worst["lines"]))
+    return Logs(
+        app,
+        len(lines),
+        len(errors),
+        panics=int((errors["level"] == "panic").sum()),
+        first_error_at=errors["time"].min(),
+        worst=str(worst["pattern"]),
+        worst_lines=int(worst["lines"]),
+        errors_by_container=_by_container(lines, errors),
+    )
+
+
+def _by_container(lines: pd.DataFrame, errors: pd.DataFrame) -> dict[str, int]:
+    """How many error lines each container logged; empty where all lines are of one."""
+    if "container" not in lines or lines["container"].nunique() < 2:
+        return {}
+    return {str(container): int(count) for container, count in errors["container"].value_counts().items()}
 
 
 def logs_of(cluster: Cluster, window: Window, apps: Sequence[str]) -> Finding[MergedLog]:
@@ -58,7 +72,7 @@ def logs_of(cluster: Cluster, window: Window, apps: Sequence[str]) -> Finding[Me
     def read(app: str) -> Finding[Logs] | str:
         try:
             return logs(cluster, window, app)
-        except QueryFailed as error:
+        except SourceError as error:
             return f"{app}: {error}."
 
     answers = at_once(*(partial(read, app) for app in apps))

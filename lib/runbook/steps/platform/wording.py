@@ -22,6 +22,16 @@ def logs_title(log: Logs) -> str:
     return f"{log.app}: {errors}, most severe “{log.worst[:90]}” ({log.worst_lines}×)"
 
 
+def logs_detail(log: Logs) -> str:
+    if not log.errors:
+        return ""
+    sentences = [f"The first error was at {moment(log.first_error_at)}."]
+    if log.errors_by_container:
+        counts = [f"{container} {count:,}" for container, count in log.errors_by_container.items()]
+        sentences.append(f"Error lines by container: {names(counts)}.")
+    return " ".join(sentences)
+
+
 def pods_title(pods: Pods) -> str:
     title = _readiness(pods)
     if pods.of and not pods.not_ready:

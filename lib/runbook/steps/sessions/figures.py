@@ -60,9 +60,10 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class OrchestratorHealth:
-    """The paths of the orchestrator that do not answer healthy."""
+    """The paths at which the orchestrator does not answer healthy, and those whose answer is not known."""
 
     failing: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ import pandas as pd
 
 from runbook.alert import Window
 from runbook.findings import Finding, Table
+from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
 from runbook.sources.overlap import at_once
 from runbook.steps.agents.agent_logs import words_before_restart
 from runbook.steps.agents.figures import LastWords
-from runbook.steps.agents.needs import message_of
 from runbook.steps.platform import Pods
+from runbook.steps.sessions import wording
 from runbook.steps.sessions.figures import OrchestratorHealth
+from runbook.steps.shared.endpoints import Health, heard
 from runbook.steps.shared.grading import graded
 
 _PATHS = ("/health", "/readiness")
@@ -22,25 +24,25 @@ _PATHS = ("/health", "/readiness")
 
 def orchestrator(cluster: Cluster) -> Finding[OrchestratorHealth]:
     """Orchestrator health: what it answers at /health and /readiness, through the API server's proxy."""
-    asked = at_once(*(partial(cluster.health, "orchestrator-service", 8081, path) for path in _PATHS))
-    data = [answer.data for answer in asked]
-    rows = pd.DataFrame(
-        {
-            "path": _PATHS,
-            "code": [int(answer["code"]) for answer in data],
-            "answer": [message_of(str(answer["body"])) for answer in data],
-        }
+    answers = at_once(*(partial(heard, cluster, "orchestrator-service", 8081, path) for path in _PATHS))
+    errors = [answer.error for answer in answers if answer.error is not None]
+    if len(errors) == len(answers):
+        raise errors[0]
+    of_each = dict(zip(_PATHS, answers, strict=True))
+    found = OrchestratorHealth(
+        failing=tuple(path for path, answer in of_each.items() if answer.health is Health.DOWN),
+        unknown=tuple(path for path, answer in of_each.items() if answer.health is Health.UNKNOWN),
     )
-    found = OrchestratorHealth(failing=tuple(rows.loc[rows["code"] >= 300, "path"]))
-    title = "The orchestrator answers at /health and /readiness"
-    if found.failing:
-        title = f"The orchestrator does not answer at {', '.join(found.failing)}"
+    severity = graded(found.failing)
+    if found.unknown and not found.failing:
+        severity = Status.UNKNOWN
+    rows = pd.DataFrame([(path, answer.text) for path, answer in of_each.items()], columns=["path", "answer"])
     return Finding(
-        graded(found.failing),
-        title,
-        "; ".join(f"{row.path}: {row.code} {row.answer}" for row in rows.itertuples()),
+        severity,
+        wording.orchestrator_title(found),
+        "; ".join(f"{path}: {answer.text}" for path, answer in of_each.items()),
         found,
-        (Table("What the orchestrator answers", rows, {"code": ""}),),
+        (Table("What the orchestrator answers", rows),),
     )
 
 

@@ -31,12 +31,17 @@ SELECT max(placed_at) AS last_order FROM orders;
 
 
 class Failure(StrEnum):
-    """Why no session trades. Stalled: up, but nothing flows; silent: nothing flows, the orchestrator not seen."""
+    """Why no session trades.
+
+    Unwell: by its own word, though it is not known to have crashed. Stalled: up, but nothing flows; silent: nothing
+    flows, the orchestrator not seen.
+    """
 
     PAUSED = "paused"
     DEPENDENCY = "dependency"
     MEMORY = "memory"
     CRASHED = "crashed"
+    UNWELL = "unwell"
     STALLED = "stalled"
     SILENT = "silent"
     RUNNING = "running"
@@ -92,7 +97,7 @@ def diagnosis_of(findings: Findings) -> Diagnosis:
     if cause.blamed in NEEDS:
         return Diagnosis(Failure.DEPENDENCY, cause)
     if is_broken:
-        return Diagnosis(Failure.CRASHED)
+        return Diagnosis(Failure.CRASHED if pods and pods.not_ready else Failure.UNWELL)
     # That it is up is only claimed where it was seen to be.
     return Diagnosis(Failure.STALLED if halt and is_seen else Failure.SILENT)
 
@@ -116,6 +121,8 @@ def _choice(diagnosis: Diagnosis, findings: Findings) -> tuple[str, str, Status]
         case Failure.CRASHED:
             decision, summary = _after_crash(findings)
             return decision, f"{summary}{since}", Status.CRITICAL
+        case Failure.UNWELL:
+            return "restart the orchestrator", f"{_unwell(findings)}{since}", Status.CRITICAL
         case Failure.PAUSED if halt:
             why = f"trading is paused since {moment(halt.paused_at)} by {halt.paused_by} ({halt.reason})"
             return "resume trading, if the reason is over", f"Nothing crashed: {why}.{since}", Status.WARNING
@@ -133,10 +140,22 @@ def _choice(diagnosis: Diagnosis, findings: Findings) -> tuple[str, str, Status]
     return "find out whether the orchestrator runs", summary, Status.UNKNOWN
 
 
-def _after_crash(findings: Findings) -> tuple[str, str]:
+def _unwell(findings: Findings) -> str:
+    """What it says of itself, beside what its pods say of it."""
+    health, pods = findings.get(OrchestratorHealth), _pods(findings, _ORCHESTRATOR)
+    paths = ", ".join(health.failing) if health else "its health endpoint"
+    beside = ", although its pod is ready" if pods else "; whether its pod is ready is not known"
+    return f"The orchestrator does not answer healthy at {paths}{beside}; {_needs(findings)}."
+
+
+def _needs(findings: Findings) -> str:
     measured = {need.needed for need in findings.every(Need)}
     is_checked = findings.get(McpServers) is not None and {Needed.DATABASE, Needed.LLM} <= measured
-    needs = "what it depends on is well" if is_checked else "nothing it depends on is known to be down"
+    return "what it depends on is well" if is_checked else "nothing it depends on is known to be down"
+
+
+def _after_crash(findings: Findings) -> tuple[str, str]:
+    needs = _needs(findings)
     last = findings.get(LastWords)
     words = ""
     if last and last.words:

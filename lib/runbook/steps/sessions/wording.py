@@ -10,6 +10,7 @@ from runbook.steps.sessions.figures import (
     FILL_STALE_SECONDS,
     Flow,
     Freshness,
+    OrchestratorHealth,
     RestartSafety,
     Session,
 )
@@ -32,6 +33,14 @@ def session_detail(row: Mapping[str, Any], missing: Sequence[str]) -> str:
         f"{amount(row['losing_trades'])} of {amount(row['total_trades'])} closed trades lost."
     )
     return f"{detail} The row has no usable {' and '.join(missing)}." if missing else detail
+
+
+def orchestrator_title(found: OrchestratorHealth) -> str:
+    if found.failing:
+        return f"The orchestrator does not answer healthy at {', '.join(found.failing)}"
+    if found.unknown:
+        return f"What the orchestrator answers at {', '.join(found.unknown)} is not known"
+    return "The orchestrator answers at /health and /readiness"
 
 
 def freshness_title(found: Freshness) -> str:
