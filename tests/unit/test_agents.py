@@ -32,11 +32,12 @@ from runbook.steps.agents.figures import (
     Trouble,
 )
 from runbook.steps.agents.habits import signal_habits
-from runbook.steps.agents.needs import expression_of, message_of
+from runbook.steps.agents.needs import expression_of
 from runbook.steps.agents.usage import resources_expression
 from runbook.steps.platform import Pods, Rollout, Rollouts, known_limits
 from runbook.steps.shared import fleet
 from runbook.steps.shared.quotas import Limits
+from tests.pod_objects import Container, pod, rows
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -85,22 +86,12 @@ def status_of(**silent_seconds: float) -> Finding[AgentStatus]:
     return known(AgentStatus(len(rows), (), (), (), math.nan, pd.DataFrame(rows)))
 
 
-def pods_of(*rows: tuple[str, bool, str]) -> Finding[Pods]:
-    frame = pd.DataFrame(
-        [
-            {
-                "name": f"{app}-7d9c5b8f6-x2x9k",
-                "app": app,
-                "ready": ready,
-                "restarts": 4 if ended else 0,
-                "waiting": "",
-                "last_exit": ended,
-                "last_exit_at": pd.Timestamp(MOMENT - timedelta(minutes=3)) if ended else pd.NaT,
-            }
-            for app, ready, ended in rows
-        ]
-    )
-    return known(Pods("trading-agent", frame))
+def pods_of(*items: dict[str, Any]) -> Finding[Pods]:
+    return known(Pods("trading-agent", rows(*items)))
+
+
+def ended(by: str = "Error", restarts: int = 4) -> Container:
+    return Container(ended=by, at=MOMENT - timedelta(minutes=3), restarts=restarts)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +114,7 @@ def test_a_pods_name_gives_its_deployment() -> None:
 
 def test_agents_and_pods_are_joined_although_their_names_differ() -> None:
     status = status_of(trend_follower=700.0, mean_reversion=4.0)
-    pods = pods_of(("trend-agent", False, "Error"), ("reversion-agent", True, ""))
+    pods = pods_of(pod("trend-agent", ended(), ready=False), pod("reversion-agent"))
     found = agents.side_by_side(WINDOW, status, pods, agent_type="trend")
     assert found.status is Status.CRITICAL
     assert found.known.affected == ("trend-agent",)
@@ -132,7 +123,7 @@ def test_agents_and_pods_are_joined_although_their_names_differ() -> None:
 
 
 def test_half_known_is_never_ok() -> None:
-    found = agents.side_by_side(WINDOW, unknown(agents.status), pods_of(("trend-agent", True, "")))
+    found = agents.side_by_side(WINDOW, unknown(agents.status), pods_of(pod("trend-agent")))
     assert found.status is Status.UNKNOWN
     found = agents.side_by_side(WINDOW, status_of(trend_follower=4.0), unknown(agents.status))
     assert found.status is Status.UNKNOWN
@@ -144,7 +135,7 @@ def test_an_agent_the_alert_names_by_a_hostile_label_is_not_believed_in() -> Non
     found = agents.side_by_side(
         WINDOW,
         status_of(trend_follower=4.0),
-        pods_of(("trend-agent", True, "")),
+        pods_of(pod("trend-agent")),
         agent_type='"} or vector(1)',
         pod="$(id)",
     )
@@ -153,8 +144,53 @@ def test_an_agent_the_alert_names_by_a_hostile_label_is_not_believed_in() -> Non
 
 def test_a_missing_pod_is_down() -> None:
     status = status_of(trend_follower=4.0, mean_reversion=4.0)
-    found = agents.side_by_side(WINDOW, status, pods_of(("trend-agent", True, "")))
+    found = agents.side_by_side(WINDOW, status, pods_of(pod("trend-agent")))
     assert found.known.affected == ("reversion-agent",)
+
+
+LOOP = Container(waiting="CrashLoopBackOff", ended="OOMKilled", at=MOMENT - timedelta(minutes=3), restarts=7)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_replica_that_loops_is_not_hidden_by_a_healthy_one(order: int) -> None:
+    several = [pod("trend-agent", LOOP, code="aaaaa", ready=False), pod("trend-agent", code="bbbbb")][::order]
+    found = agents.side_by_side(WINDOW, status_of(trend_follower=4.0), pods_of(*several), agent_type="trend")
+    assert (found.status, found.title) == (Status.WARNING, "Affected: trend-agent")
+    assert found.detail == (
+        "trend-agent (trend-follower) is unhealthy: 1 of 2 pods not ready (CrashLoopBackOff, OOMKilled). "
+        "The alert names trend-agent."
+    )
+    assert found.known.oom_killed == found.known.restarted == found.known.repeatedly == ("trend-agent",)
+    row = found.tables[0].frame.iloc[0]
+    assert (row["pods"], row["restarts"]) == ("1 of 2 ready, CrashLoopBackOff, OOMKilled", 7)
+
+
+def test_an_agent_none_of_whose_replicas_is_ready_is_down() -> None:
+    several = [pod("trend-agent", LOOP, code=code, ready=False) for code in ("aaaaa", "bbbbb")]
+    found = agents.side_by_side(WINDOW, status_of(trend_follower=4.0), pods_of(*several))
+    assert found.status is Status.CRITICAL
+
+
+def test_a_leftover_beside_ready_pods_is_no_trouble() -> None:
+    leftover = pod("trend-agent", code="left1", phase="Failed", reason="Evicted")
+    pods = pods_of(pod("trend-agent"), leftover, pod("trend-agent", code="left2", deleted=True))
+    found = agents.side_by_side(WINDOW, status_of(trend_follower=4.0), pods)
+    assert (found.status, found.title) == (Status.OK, "No agent of 1 is in trouble")
+
+
+def test_an_agent_that_was_never_deployed_is_not_down() -> None:
+    status = status_of(trend_follower=4.0, risk_manager=math.nan)
+    status.known.rows.loc[1, "status"] = "STOPPED"
+    found = agents.side_by_side(WINDOW, status, pods_of(pod("trend-agent")), agent_type="risk")
+    assert (found.status, found.title) == (Status.OK, "No agent of 1 is in trouble")
+    assert found.detail == (
+        "The alert names risk-agent, which is not deployed. Not deployed, by a row that never had a heartbeat and no "
+        "pod: risk-agent."
+    )
+    assert found.known.first == ""
+    status.known.rows.loc[1, "age"] = 90_000.0
+    gone = agents.side_by_side(WINDOW, status, pods_of(pod("trend-agent")))
+    assert gone.known.affected == ("risk-agent",), "it was there once"
 
 
 @pytest.mark.parametrize(
@@ -262,12 +298,6 @@ def test_what_is_worse_than_before_is_trouble(
     assert (found.known.troubles, found.title) == (troubles, title)
 
 
-def test_a_refusal_is_told_in_its_own_words() -> None:
-    assert message_of('{"kind": "Status", "message": "no endpoints\\navailable"}') == "no endpoints available"
-    assert message_of("[1, 2]") == "[1, 2]"
-    assert message_of("<html>") == "<html>"
-
-
 def test_of_a_server_that_cannot_be_asked_it_is_not_known_how_it_is() -> None:
     def health(server: str, *_: Any) -> Any:
         if server == SERVER:
@@ -284,7 +314,7 @@ def test_of_a_server_that_cannot_be_asked_it_is_not_known_how_it_is() -> None:
     [(Blamed.MEMORY, '"limits":{"memory":"768Mi"}'), (Blamed.CPU, '"limits":{"cpu":"750m"}')],
 )
 def test_only_the_limit_that_ran_out_is_raised_one_step_from_what_it_is(blamed: Blamed, text: str) -> None:
-    limits = {"a-agent": Limits("main", memory=512 * 2**20, cpu=0.5)}
+    limits = {"a-agent": (Limits("main", memory=512 * 2**20, cpu=0.5),)}
     pods = Findings([known(Pods("trading-agent", pd.DataFrame(), limits=limits))])
     (action,) = causes.repair(Cause(blamed, ("a-agent",)), [], "cryptofunk", known_limits(pods))
     assert action.changes

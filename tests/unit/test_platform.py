@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,13 +11,14 @@ import pytest
 
 from runbook.alert import Window
 from runbook.errors import QueryFailed
-from runbook.findings import Finding, Findings
+from runbook.findings import Finding, Findings, figures_json
 from runbook.outcome import Status
-from runbook.sources.cluster import POD_COLUMNS
 from runbook.sources.logs import parse
 from runbook.steps import platform
 from runbook.steps.platform import ConfigChange, ConfigChanges, Pods, Restart, Rollout, Rollouts
 from runbook.steps.platform.suspects import Suspect, suspects
+from runbook.steps.shared.quotas import limits_of, raise_limit
+from tests.pod_objects import Container, pod, rows
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -40,55 +42,162 @@ class Cluster:
         return Cluster(parse("\n".join(f"{STAMP} {line}" for line in lines), "pod-1"))
 
 
-def pod(app: str, *, ready: bool = True, ended: datetime | None = None, phase: str = "Running") -> dict[str, Any]:
-    values = {
-        "name": f"{app}-7d9c5b8f6-x2x9k",
-        "app": app,
-        "phase": phase,
-        "ready": ready,
-        "restarts": 0,
-        "waiting": "",
-    }
-    container = {"container": "main", "memory_limit": 512.0 * 2**20, "cpu_limit": float("nan")}
-    exit_ = {"last_exit": "OOMKilled" if ended else "", "last_exit_code": 137.0 if ended else float("nan")}
-    return {**dict.fromkeys(POD_COLUMNS), **values, **container, **exit_, "last_exit_at": ended}
+def ended(at: datetime = MOMENT, by: str = "OOMKilled", **more: Any) -> Container:
+    return Container(ended=by, at=at, **more)
 
 
-def pods(*rows: dict[str, Any], app: str = "") -> Finding[Pods]:
-    frame = pd.DataFrame(rows, columns=POD_COLUMNS)
-    frame["last_exit_at"] = pd.to_datetime(frame["last_exit_at"], utc=True)
-    return platform.pods(Cluster(frame), WINDOW, app=app)  # type: ignore[arg-type]
+def pods(*items: dict[str, Any], app: str = "") -> Finding[Pods]:
+    return platform.pods(Cluster(rows(*items)), WINDOW, app=app)  # type: ignore[arg-type]
+
+
+LOOP = Container(waiting="CrashLoopBackOff", restarts=7)
+JOB = {"ready": False, "owner": "Job"}
+EVICTED = pod("api", code="left1", phase="Failed", reason="Evicted")
+TERMINATING = pod("api", code="left2", deleted=True)
 
 
 @pytest.mark.parametrize(
-    ("rows", "app", "status", "title"),
+    ("items", "app", "status", "title"),
     [
         ([pod("nats")], "", Status.OK, "The only pod is ready"),
         ([pod("nats")], "nats", Status.OK, "The only pod is ready (nats)"),
         ([pod("nats"), pod("api")], "", Status.OK, "All 2 pods are ready"),
         ([pod("nats", ready=False)], "", Status.CRITICAL, "The only pod is not ready: nats"),
         ([pod("nats", ready=False), pod("api")], "", Status.CRITICAL, "1 of 2 pods is not ready: nats"),
-        ([pod("job", ready=False, phase="Succeeded"), pod("api")], "", Status.OK, "The only pod is ready"),
         (
-            [pod("nats", ended=MOMENT), pod("api")],
+            [pod("nats", ended()), pod("api")],
             "",
             Status.WARNING,
             "All 2 pods are ready; restarted in the window: nats",
         ),
         ([], "", Status.UNKNOWN, "Pods: the namespace holds none"),
         ([], "nats", Status.CRITICAL, "There is no pod of nats"),
+        # One of many is not all: whichever of them comes last.
+        (
+            [pod("api", LOOP, code="aaaaa", ready=False), pod("api", code="bbbbb"), pod("nats")],
+            "",
+            Status.CRITICAL,
+            "1 of 3 pods is not ready: api (1 of 2)",
+        ),
+        (
+            [pod("api", LOOP, code="aaaaa", ready=False), pod("api", code="bbbbb")],
+            "api",
+            Status.CRITICAL,
+            "1 of 2 pods is not ready: api",
+        ),
+        # What is left over beside pods that serve is no fault.
+        ([pod("api"), EVICTED, TERMINATING], "", Status.OK, "The only pod is ready"),
+        ([pod("job", phase="Succeeded", **JOB), pod("api")], "", Status.OK, "The only pod is ready"),
+        (
+            [pod("job", phase="Succeeded", **JOB)],
+            "job",
+            Status.OK,
+            "Nothing serves: 1 pod, all of work that ended (job)",
+        ),
+        # And where nothing else is left it is one.
+        (
+            [EVICTED, pod("nats")],
+            "",
+            Status.CRITICAL,
+            "No pod of api serves any more (1 Evicted)",
+        ),
+        ([TERMINATING], "api", Status.CRITICAL, "No pod of api serves any more (1 Terminating)"),
+        # A job that failed and then succeeded is fine, one that only failed is not.
+        (
+            [pod("job", phase="Failed", **JOB), pod("job", code="again", phase="Succeeded", **JOB), pod("api")],
+            "",
+            Status.OK,
+            "The only pod is ready",
+        ),
+        (
+            [pod("job", phase="Failed", **JOB), pod("api")],
+            "",
+            Status.WARNING,
+            "The only pod is ready; failed: job",
+        ),
     ],
 )
-def test_pods_in_words(rows: list[dict[str, Any]], app: str, status: Status, title: str) -> None:
-    found = pods(*rows, app=app)
+def test_pods_in_words(items: list[dict[str, Any]], app: str, status: Status, title: str) -> None:
+    found = pods(*items, app=app)
     assert (found.status, found.title) == (status, title)
 
 
+def test_what_holds_pods_up_is_told_once_with_their_share_and_leftovers_apart() -> None:
+    unscheduled = pod("bifrost", ready=False, phase="Pending")
+    unscheduled["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available."}
+    ]
+    lost = pod("nats", ready=False, reason="NodeLost", message="Node node-2 which was running it is unresponsive")
+    found = pods(
+        *(pod("api", LOOP, code=code, ready=False) for code in ("aaaaa", "bbbbb")),
+        pod("api", code="ccccc"),
+        unscheduled,
+        lost,
+        EVICTED,
+        TERMINATING,
+    )
+    assert found.detail == (
+        "api (2 of 3) waits: CrashLoopBackOff; bifrost waits: Unschedulable (0/3 nodes are available.); nats is not "
+        "ready: Node node-2 which was running it is unresponsive. Left over, which is no fault: 2 pods (1 Evicted, 1 "
+        "Terminating)."
+    )
+    table = found.tables[0].frame
+    assert list(table["status"][:2]) == ["CrashLoopBackOff", "CrashLoopBackOff"]
+    assert list(table["status"][-2:]) == ["Evicted", "Terminating"]
+
+
+def test_a_kill_is_not_lost_beside_a_healthy_replica_nor_behind_a_sidecar_that_ended_later() -> None:
+    killed = ended(MOMENT - timedelta(minutes=9), name="api")
+    later = ended(MOMENT, "Completed", name="proxy")
+    found = pods(pod("api", later, killed, code="aaaaa"), pod("api", code="bbbbb"))
+    assert found.known.oom_killed == found.known.restarted == ("api",)
+    assert found.detail.startswith("api-7d9c5b8f6-aaaaa ended") is False, "only one of its pods restarted"
+    assert "api ended 2026-01-15 14:02:00Z by Completed (exit code 0) in proxy" in found.detail
+    assert "api ended 2026-01-15 13:53:00Z by OOMKilled (exit code 137)" in found.detail
+
+
+def test_the_ends_of_pods_that_are_over_are_no_restarts() -> None:
+    done = pod("job", phase="Succeeded", **JOB)
+    done["status"]["containerStatuses"] = [
+        {"name": "main", "state": {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": STAMP}}}
+    ]
+    assert pods(done, pod("api")).status is Status.OK
+
+
 def test_pods_name_what_was_killed_and_what_its_limits_are() -> None:
-    found = pods(pod("nats", ended=MOMENT), pod("api", ended=MOMENT - timedelta(days=1)))
+    found = pods(
+        pod("nats", ended(), code="aaaaa"),
+        pod("api", ended(MOMENT - timedelta(days=1), "Error"), Container("proxy", memory="64Mi")),
+    )
     assert found.known.oom_killed == ("nats",)
-    assert platform.known_limits(Findings([found]))["api"].memory == 512 * 2**20
-    assert found.to_json()["figures"]["limits"]["api"] == {"container": "main", "memory": 512 * 2**20, "cpu": None}
+    main, proxy = platform.known_limits(Findings([found]))["api"]
+    assert (main.memory, proxy.memory) == (512 * 2**20, 64 * 2**20)
+    assert figures_json(found.figures)["limits"]["nats"] == [
+        {"container": "main", "memory": 512 * 2**20, "cpu": 0.5, "was_killed": True}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("containers", "kind", "named", "raised"),
+    [
+        ((Container("proxy"), ended(name="api", memory="1Gi")), "memory", "", "api from 1Gi to 1536Mi"),
+        ((ended(name="proxy", memory="64Mi"), Container("api")), "memory", "", "proxy from 64Mi to 96Mi"),
+        ((ended(name="proxy"), Container("api", cpu="1")), "cpu", "", "api from 1 to 1500m"),
+        ((Container("proxy", cpu="250m"), Container("api")), "cpu", "proxy", "proxy from 250m to 375m"),
+    ],
+)
+def test_the_limit_of_the_container_in_question_is_raised(
+    containers: tuple[Container, ...], kind: str, named: str, raised: str
+) -> None:
+    limits = limits_of(rows(pod("api", *containers, code="aaaaa"), pod("api", *map(healed, containers), code="bbbbb")))
+    (action,) = raise_limit("api", kind, limits, "cryptofunk", container=named)
+    container, _, _, _, new = raised.split()
+    assert action.title.endswith(f"limit of api's container {raised}")
+    assert f'{{"name":"{container}","resources":{{"limits":{{"{kind}":"{new}"}}}}}}' in action.command
+
+
+def healed(container: Container) -> Container:
+    return replace(container, ended="", at=None)
 
 
 def merged(*apps: str, **logs: str) -> Finding[platform.MergedLog]:

@@ -172,7 +172,7 @@ def components(metrics: Metrics, window: Window) -> Finding:
 def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | None = None) -> Finding:
     """Log patterns that rose: what a deployment logs more often since the trouble began than before it."""
     split = pd.Timestamp(since or window.starts_at - timedelta(minutes=_RISE_MINUTES))
-    frame = cluster.logs(app, window.start, window.as_of, tail=2000).frame
+    frame = cluster.logs(app, window.start, window.as_of).frame
     name = f"error_rates.logs.{app}"
     if frame.empty:
         return Finding(
