@@ -179,7 +179,7 @@ class Database:
                 rows, names = rows_of(connection)
         except psycopg.errors.QueryCanceled:
             raise QueryFailed(
-                f"database stopped the query after {self._evidence.limit_seconds * _SERVER_SHARE:g} s (statement_timeout)"
+                f"database stopped the query after {self._server_seconds:g} s (statement_timeout)"
             ) from None
         except psycopg.OperationalError as error:
             if stale:  # the connection may have died while it was idle: once more
@@ -209,16 +209,21 @@ class Database:
         with self._lock:
             self._idle.append(connection)
 
+    @property
+    def _server_seconds(self) -> float:
+        """When the server itself ends a statement: a little before we stop waiting for it."""
+        return self._evidence.limit_seconds * _SERVER_SHARE
+
     def _connect(self) -> psycopg.Connection[Any]:
-        milliseconds = int(self._evidence.limit_seconds * _SERVER_SHARE * 1000)
+        milliseconds = int(self._server_seconds * 1000)
         try:
             connection = psycopg.connect(
                 self._dsn or "",
                 autocommit=True,
                 connect_timeout=max(2, round(self._evidence.limit_seconds)),
                 application_name="runbook",
-                options=f"-c default_transaction_read_only=on -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
-                " -c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+                options=f"-c default_transaction_read_only=on -c statement_timeout={milliseconds}"
+                f" -c lock_timeout={milliseconds} -c timezone=UTC -c idle_in_transaction_session_timeout=60000",
             )
         except psycopg.ProgrammingError:
             raise NotConfigured("database is not configured: DATABASE_URL is not a PostgreSQL address") from None

@@ -234,7 +234,7 @@ class Evidence:
         replay: Recording | None = None,
         target: str = "",
     ) -> Answer:
-        """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, or a Partial of them) or from the recording.
+        """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, a Partial of them) or the recording.
 
         `target` names who answers behind the source (a pod's port, behind a proxy): what hangs there is left alone
         by itself, and the source is asked on.
@@ -332,8 +332,8 @@ class Evidence:
         except OSError as error:
             self._record = None
             self.incomplete = (
-                f"The recorded evidence ends after {len(self._manifest)} answers: {error.strerror} where run folders are kept"
-                " (RUNBOOK_ARTIFACTS). What is shown was asked live; it cannot be replayed."
+                f"The recorded evidence ends after {len(self._manifest)} answers: {error.strerror} where run folders"
+                " are kept (RUNBOOK_ARTIFACTS). What is shown was asked live; it cannot be replayed."
             )
 
     def _write(self, folder: Path, answer: Answer, key: str, error: SourceError | None) -> None:
@@ -453,7 +453,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _append(path: Path, end: int, text: str) -> int:
-    """Put `text` at the `end` of the manifest's list -> its bytes. One write: who reads meanwhile, or after a kill, reads JSON."""
+    """Put `text` at the `end` of the manifest's list -> its bytes. One write: who reads meanwhile reads JSON."""
     content = text.encode() + _LIST_END
     with path.open("r+b", buffering=0) as file:
         file.seek(end)
