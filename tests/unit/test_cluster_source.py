@@ -188,9 +188,14 @@ def test_a_pod_is_a_row(cluster: Callable[..., Cluster]) -> None:
     ]
 
 
-SPARSE = [{}, {"metadata": None}, {"metadata": {}, "spec": {}, "status": {}}, {"status": {"containerStatuses": None}},
-          {"spec": {"containers": []}, "status": {"startTime": "soon", "containerStatuses": [{}]}},
-          {"status": {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}]  # fmt: skip
+SPARSE = [
+    {},
+    {"metadata": None},
+    {"metadata": {}, "spec": {}, "status": {}},
+    {"status": {"containerStatuses": None}},
+    {"spec": {"containers": []}, "status": {"startTime": "soon", "containerStatuses": [{}]}},
+    {"status": {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}},
+]
 
 
 def test_pods_that_lack_everything_are_rows_too(cluster: Callable[..., Cluster]) -> None:
@@ -210,8 +215,12 @@ def test_other_lists_have_their_columns(cluster: Callable[..., Cluster], items: 
 
 
 def test_events_by_whichever_time_they_have(cluster: Callable[..., Cluster]) -> None:
-    items = [{"lastTimestamp": "2026-01-15T14:00:00Z", "reason": "BackOff"}, {"eventTime": "2026-01-15T14:05:00.123456Z", "reason": "New"},
-             {"lastTimestamp": "2026-01-14T14:00:00Z", "reason": "Old"}, {"reason": "Never"}]  # fmt: skip
+    items = [
+        {"lastTimestamp": "2026-01-15T14:00:00Z", "reason": "BackOff"},
+        {"eventTime": "2026-01-15T14:05:00.123456Z", "reason": "New"},
+        {"lastTimestamp": "2026-01-14T14:00:00Z", "reason": "Old"},
+        {"reason": "Never"},
+    ]
     frame = cluster((200, {"items": items})).events(NOW - timedelta(hours=1)).frame
     assert frame["reason"].tolist() == ["New", "BackOff"]
 
@@ -368,7 +377,8 @@ def logged(pods: list[Any], of_log: Callable[[str, dict[str, str]], Given]) -> C
 
 def test_logs_within_the_window(cluster: Callable[..., Cluster]) -> None:
     lines = (
-        b'2026-01-15T13:00:00Z {"level":"info","message":"early"}\n2026-01-15T14:00:00Z {"level":"error","message":"in"}\n'
+        b'2026-01-15T13:00:00Z {"level":"info","message":"early"}\n'
+        b'2026-01-15T14:00:00Z {"level":"error","message":"in"}\n'
         b'2026-01-15T14:30:00Z {"level":"info","message":"late"}\n\xff\xfe broken\n'
     )
     answer = cluster(logged(made("api", "api-1"), lambda *_: (200, lines))).logs("api", START, NOW, tail=99_999)
@@ -665,8 +675,19 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(cluster: Callabl
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("500m", 0.5), ("2", 2.0), ("1Ki", 1024.0), ("2Gi", 2.0 * 2**30), ("1e3", 1000.0), ("250u", 0.00025), ("100n", 1e-7), ("1.5Gi", 1.5 * 2**30), ("3E", 3e18), ("1Ei", 2.0**60)],
-)  # fmt: skip
+    [
+        ("500m", 0.5),
+        ("2", 2.0),
+        ("1Ki", 1024.0),
+        ("2Gi", 2.0 * 2**30),
+        ("1e3", 1000.0),
+        ("250u", 0.00025),
+        ("100n", 1e-7),
+        ("1.5Gi", 1.5 * 2**30),
+        ("3E", 3e18),
+        ("1Ei", 2.0**60),
+    ],
+)
 def test_quantities(text: str, number: float) -> None:
     assert quantity(text) == pytest.approx(number)
 

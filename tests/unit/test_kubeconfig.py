@@ -314,9 +314,8 @@ def test_nothing_listens(tmp_path: Path) -> None:
     server = dead_url()
     error = asked(written(tmp_path / "kubeconfig", server))
     assert isinstance(error, SourceUnavailable)
-    assert str(error) == (
-        f"cluster cannot be reached at {server} (nothing listens there, or the tunnel to it is closed); is KUBECONFIG right?"
-    )
+    why = "nothing listens there, or the tunnel to it is closed"
+    assert str(error) == f"cluster cannot be reached at {server} ({why}); is KUBECONFIG right?"
 
 
 def test_a_name_that_nobody_knows(tmp_path: Path) -> None:

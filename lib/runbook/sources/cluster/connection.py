@@ -187,7 +187,6 @@ def _identified(access: Access) -> ssl.SSLContext:
         try:
             context.load_cert_chain(certificate, key)
         except (ssl.SSLError, OSError) as error:
-            raise NotConfigured(
-                f"cluster is not configured: KUBECONFIG's client-certificate and client-key cannot be used: {line(error)}"
-            ) from None
+            what = "KUBECONFIG's client-certificate and client-key cannot be used"
+            raise NotConfigured(f"cluster is not configured: {what}: {line(error)}") from None
     return context

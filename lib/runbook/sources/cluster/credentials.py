@@ -105,6 +105,7 @@ def _from_provider(user: User, access: Access) -> User:
     if not bearer:
         name = line(provider.get("name"), 40)
         raise NotConfigured(
-            f"cluster is not configured: KUBECONFIG's auth-provider {name} gives no token; renew it, or use a plugin (exec)"
+            f"cluster is not configured: KUBECONFIG's auth-provider {name} gives no token; "
+            "renew it, or use a plugin (exec)"
         )
     return replace(user, token=bearer.removeprefix("Bearer "))

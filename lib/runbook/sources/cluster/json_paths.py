@@ -39,9 +39,9 @@ def line(text: Any, most: int = 200) -> str:
 
 
 def main_container(item: Any, app: str, containers: list[Any]) -> dict[str, Any]:
-    """Of a pod or pod template the container that the app is: the one of its name, else kubectl's default, else the first.
+    """Of a pod or pod template the container that the app is, as a sidecar may come first in the list.
 
-    A sidecar may come first in the list.
+    It is the one of the app's name, else kubectl's default, else the first.
     """
     default = (at(item, "metadata", "annotations") or {}).get("kubectl.kubernetes.io/default-container")
     by_name = {container.get("name"): container for container in reversed(containers)}

@@ -1,4 +1,4 @@
-"""KUBECONFIG as kubectl reads it: a list of files, the first to name a thing wins, relative paths are the file's own."""
+"""KUBECONFIG as kubectl reads it: a list of files, the first to name a thing wins, paths are relative to the file."""
 
 from __future__ import annotations
 

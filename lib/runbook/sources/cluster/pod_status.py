@@ -11,7 +11,7 @@ _TERMINAL = ("Succeeded", "Failed")
 
 
 def status_word(item: Any) -> str:
-    """kubectl's STATUS: Running, Init:0/1, CrashLoopBackOff, Completed, Evicted, Terminating, Unknown …; empty for none."""
+    """kubectl's STATUS: Running, Init:0/1, CrashLoopBackOff, Completed, Evicted, Terminating …; empty for none."""
     word = str(at(item, "status", "reason") or at(item, "status", "phase") or "")
     if condition(item, "PodScheduled").get("reason") == "SchedulingGated":
         word = "SchedulingGated"

@@ -69,7 +69,7 @@ class Cluster:
         )
 
     def events(self, since: datetime) -> Answer:
-        """Events that are not normal and last happened at or after `since`, newest first: DataFrame with EVENT_COLUMNS."""
+        """Events that are not normal, since `since` by their last time, newest first: DataFrame with EVENT_COLUMNS."""
         fields = "type!=Normal"
         return self._ask(
             f"GET events {fields}",

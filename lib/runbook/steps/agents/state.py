@@ -25,7 +25,7 @@ _REPEATEDLY = 3
 
 
 class State(StrEnum):
-    """How an agent is, the worst first. Unstable: restarted in the window; absent: never deployed, which is no fault."""
+    """How an agent is, the worst first. Unstable: restarted in the window; absent: never deployed, which is fine."""
 
     DOWN = "down"
     UNHEALTHY = "unhealthy"
@@ -121,7 +121,7 @@ def _joined(status: Finding[AgentStatus], pods: Finding[Pods], window: Window) -
 
 
 def _add_pods(agents: dict[str, Agent], rows: pd.DataFrame, window: Window) -> None:
-    """Puts to each agent all its pods, and how their containers ended; agents that are known by their pods alone too."""
+    """Puts to each agent all its pods, and how their containers ended; agents known by their pods alone come in."""
     for name, together in replicas_of(rows).items():
         agents.setdefault(name, Agent(name)).pods = together
     for row in serving(rows).itertuples(index=False):

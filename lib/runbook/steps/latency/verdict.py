@@ -128,10 +128,12 @@ def _remedies(findings: Findings, namespace: str) -> Iterator[Action]:
 
 def _more_cpu(findings: Findings, deployment: str, namespace: str) -> Iterator[Action]:
     throttled = findings.get(Throttling)
-    limits, container = {}, ""
+    note = "Its own limit holds it back."
     if throttled:
-        limits, container = throttled.limits, throttled.containers.get(deployment, "")
-    yield from raise_limit(deployment, "cpu", limits, namespace, "Its own limit holds it back.", container)
+        container = throttled.containers.get(deployment, "")
+        yield from raise_limit(deployment, "cpu", throttled.limits, namespace, note, container)
+    else:
+        yield from raise_limit(deployment, "cpu", {}, namespace, note)
     rolled = findings.get(platform.Rollouts)
     if rolled and deployment in rolled.rolled_out:
         yield Action(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 
 from runbook.alert import Alert, Window
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
-from runbook.sources.cluster import Cluster
+from runbook.sources.cluster import Cluster, containers_of
 from runbook.sources.metrics import Metrics, quote, selector
 from runbook.steps.resources.figures import (
     RATE_MINUTES,
@@ -23,6 +24,7 @@ from runbook.steps.resources.figures import (
 )
 from runbook.steps.resources.wording import history_title, limits_title, oom_title
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.replicas import app_of
 from runbook.words import amount, moment
 
 _MEBI = 1024 * 1024
@@ -36,10 +38,11 @@ def limits(subject: Finding[Affected], cluster: Cluster) -> Finding[ContainerLim
     """Requests and limits: what the affected pod's container may use, and how the pod ends when it takes more."""
     pods = cluster.pods().frame
     pod = subject.known.pod
-    mine = pods[pods["name"] == pod]
+    mine = containers_of(pods[pods["name"] == pod])
     if mine.empty:
         return Finding(Status.UNKNOWN, f"Requests and limits: there is no pod {pod}", "It was replaced.")
-    row = mine.iloc[0]
+    named = mine[mine["container"] == subject.known.container]
+    row = (named if len(named) else mine[mine["kind"] == "main"]).iloc[0]
     found = ContainerLimits(
         str(row["container"]),
         memory_request=float(row["memory_request"]),
@@ -110,27 +113,51 @@ def throttling(subject: Finding[Affected], metrics: Metrics, alert: Alert, windo
 def oom_history(
     subject: Finding[Affected], cluster: Cluster, metrics: Metrics, alert: Alert, window: Window
 ) -> Finding[OomHistory]:
-    """OOM history: was the pod killed for memory, and how often did it restart in the day before?"""
+    """OOM history: was any pod of it killed for memory, and how often did it restart in the day before?"""
     pods = cluster.pods().frame
     pod = subject.known
     where = selector(namespace=alert.labels.get("namespace"), container=pod.container)
     increase = f"sum by (pod) (increase(kube_pod_container_status_restarts_total{where}[24h]))"
     restarts = metrics.instant(increase, window.as_of).frame
-    killed = pods[(pods["name"] == pod.pod) & (pods["last_exit"] == "OOMKilled")]
-    killed_at = killed["last_exit_at"].iloc[0] if len(killed) else None
+    killed = _killed(pods, pod)
+    killed_at = killed.last_exit_at if killed is not None else None
     day_ago = window.as_of - timedelta(hours=24)
     found = OomHistory(
         pod.deployment,
-        is_killed=bool(len(killed)),
+        is_killed=killed is not None,
         is_recent=killed_at is not None and killed_at >= day_ago,
         killed_at=killed_at,
         restarts=float(restarts["value"].sum()) if len(restarts) else math.nan,
+        killed=_other(killed, pod),
     )
     detail = ""
     if math.isnan(found.restarts):
         detail = "kube_pod_container_status_restarts_total has no sample of it, so earlier restarts are not known."
     status = graded(found.is_recent, found.is_killed or found.restarts > 0.5)
     return Finding(status, oom_title(found), detail, found)
+
+
+def _killed(pods: pd.DataFrame, affected: Affected) -> Any:
+    """The container of the deployment that was killed for memory: the affected one before others, then the latest."""
+    containers = containers_of(pods)
+    of_deployment = [
+        pod == affected.pod or app_of(app, pod) == affected.deployment
+        for app, pod in zip(containers["app"], containers["pod"], strict=True)
+    ]
+    killed = containers[pd.Series(of_deployment, dtype=bool) & (containers["last_exit"] == "OOMKilled")]
+    ranked = sorted(killed.itertuples(index=False), key=lambda row: (not _is(row, affected), -row.last_exit_at.value))
+    return next(iter(ranked), None)
+
+
+def _is(row: Any, affected: Affected) -> bool:
+    return bool(row.pod == affected.pod and row.container == affected.container)
+
+
+def _other(killed: Any, affected: Affected) -> str:
+    """What was killed, where it is not the affected container."""
+    if killed is None or _is(killed, affected):
+        return ""
+    return f"container {killed.container}" if killed.pod == affected.pod else str(killed.pod)
 
 
 def _selector(pod: Affected, alert: Alert) -> str:

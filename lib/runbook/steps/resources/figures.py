@@ -20,9 +20,10 @@ RATE_MINUTES = 5
 
 @dataclass(frozen=True, slots=True)
 class PodUsage:
-    """What pods use against their limits, and those above one.
+    """What containers use against their limits, and which are above one: by the pod, of several with the container.
 
-    `rows`, the fullest first: pod, deployment, container, memory, memory_limit, "of memory limit", the same of CPU.
+    `rows`, the fullest first: pod, deployment, container, memory, memory_limit, "of memory limit", the same of CPU, and
+    the name by which it is told.
     """
 
     rows: pd.DataFrame
@@ -108,13 +109,17 @@ class Throttling:
 
 @dataclass(frozen=True, slots=True)
 class OomHistory:
-    """Whether the pod was killed for memory, lately or ever, and its restarts in a day; NaN where not known."""
+    """Whether a container of the deployment was killed for memory, lately or ever; restarts in a day, NaN for unknown.
+
+    `killed` names the pod or container where it is not the affected one.
+    """
 
     app: str
     is_killed: bool
     is_recent: bool
     killed_at: datetime | None = None
     restarts: float = math.nan
+    killed: str = ""
 
 
 class Shape(StrEnum):

@@ -10,7 +10,7 @@ import pandas as pd
 from runbook.alert import Alert, Window
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
-from runbook.sources.cluster import Cluster
+from runbook.sources.cluster import Cluster, containers_of
 from runbook.sources.metrics import Metrics, selector
 from runbook.sources.overlap import at_once
 from runbook.steps.resources.figures import RATE_MINUTES, THRESHOLD, Affected, Chosen, PodUsage
@@ -42,9 +42,12 @@ def top_pods(cluster: Cluster) -> Finding[PodUsage]:
             "Top pods: metrics-server knows of none",
             "It answers with no pod; is it running, and is KUBE_NAMESPACE right?",
         )
-    rows = used.merge(pods, left_on="pod", right_on="name", how="left")
+    main = dict(zip(pods["name"], pods["container"], strict=True))
+    # Recorded once without containers: then a pod's use is set against its main container's limits.
+    of_container = [row.container or main.get(row.pod, "") for row in used.itertuples(index=False)]
+    rows = used.assign(container=of_container).merge(containers_of(pods), on=["pod", "container"], how="left")
     rows = rows.rename(columns={"app": "deployment", "memory_bytes": "memory", "cpu_cores": "cpu"})
-    return _ranked("metrics-server", rows.fillna({"deployment": "", "container": ""}))
+    return _ranked("metrics-server", rows.fillna({"deployment": ""}))
 
 
 def usage(metrics: Metrics, alert: Alert, window: Window) -> Finding[PodUsage]:
@@ -95,25 +98,31 @@ def _ranked(source: str, rows: pd.DataFrame) -> Finding[PodUsage]:
     rows["fullest"] = rows[[*_OF_LIMIT.values()]].max(axis=1)
     rows = rows[["pod", "deployment", "container", *_UNITS, "fullest"]]
     rows = rows.sort_values("fullest", ascending=False, ignore_index=True, na_position="last")
-    found = PodUsage(rows, tuple(map(str, rows["pod"][rows["fullest"] > THRESHOLD])))
+    several = rows["pod"].duplicated(keep=False)
+    rows["name"] = [
+        f"{pod} ({container})" if is_one_of_several and container else str(pod)
+        for pod, container, is_one_of_several in zip(rows["pod"], rows["container"], several, strict=True)
+    ]
+    found = PodUsage(rows, tuple(rows["name"][rows["fullest"] > THRESHOLD]))
+    nouns = "containers" if several.any() else "pods"
     unlimited = int(rows["memory_limit"].isna().sum())
     detail = f"By {source}."
     if unlimited:
-        detail += f" {unlimited} pods have no memory limit: they can take the node's memory."
-    shown = rows.head(_ROWS_SHOWN)[["pod", *_UNITS]].round({"cpu": 3})
-    tables = (Table(f"The fullest of {len(rows)} pods", shown, _UNITS),)
+        detail += f" {unlimited} {nouns} have no memory limit: they can take the node's memory."
+    shown = rows.head(_ROWS_SHOWN)[["name", *_UNITS]].rename(columns={"name": "pod"}).round({"cpu": 3})
+    tables = (Table(f"The fullest of {len(rows)} {nouns}", shown, _UNITS),)
     if not rows["fullest"].notna().any():
         return Finding(Status.UNKNOWN, f"{source} knows usage but no limit of any pod", detail, tables=tables)
-    return Finding(graded(False, found.over), _ranked_title(found), detail, found, tables)
+    return Finding(graded(False, found.over), _ranked_title(found, nouns), detail, found, tables)
 
 
-def _ranked_title(found: PodUsage) -> str:
+def _ranked_title(found: PodUsage, nouns: str) -> str:
     above = f"above {percent(THRESHOLD)} of a limit"
     if found.over:
         are = plural(len(found.over), "is", "are")
-        return f"{len(found.over)} of {len(found.rows)} pods {are} {above}: {', '.join(found.over[:3])}"
+        return f"{len(found.over)} of {len(found.rows)} {nouns} {are} {above}: {', '.join(found.over[:3])}"
     fullest = found.rows.iloc[0]
-    return f"No pod is {above}; the fullest is {fullest['pod']} at {amount(fullest['fullest'], '%')}"
+    return f"No {nouns[:-1]} is {above}; the fullest is {fullest['name']} at {amount(fullest['fullest'], '%')}"
 
 
 def affected(
@@ -130,7 +139,7 @@ def affected(
     pods = pd.concat(rows, ignore_index=True)
     kind = resource or _RESOURCES.get(alert.name) or _fuller(pods)
     named = pod or alert.labels.get("pod", "")
-    chosen, among = _candidates(pods, named)
+    chosen, among = _candidates(pods, named, alert.labels.get("container", ""))
     fullest = among.sort_values(_OF_LIMIT[kind], ascending=False, na_position="last").iloc[0]
     found = Affected(
         str(fullest["pod"]),
@@ -154,8 +163,14 @@ def _fuller(pods: pd.DataFrame) -> str:
     return "cpu" if pods[_OF_LIMIT["cpu"]].max() > pods[_OF_LIMIT["memory"]].max() else "memory"
 
 
-def _candidates(pods: pd.DataFrame, named: str) -> tuple[Chosen, pd.DataFrame]:
-    """The pods of which the fullest is the affected one, and why: the named, else those of its deployment, else all."""
+def _candidates(pods: pd.DataFrame, named: str, container: str) -> tuple[Chosen, pd.DataFrame]:
+    """Of which containers the fullest is the affected one, and why: of the named pod, else its deployment, else all.
+
+    Where the alert names a container, it is that one.
+    """
+    of_container = pods[pods["container"] == container]
+    if len(of_container):
+        pods = of_container
     mine = pods[pods["pod"] == named]
     if len(mine):
         return Chosen.NAMED, mine

@@ -31,7 +31,7 @@ def at_the_rise(
             "Usage is steady, or it rose before the window began: a longer lookback_hours would show it.",
             Rise(),
         )
-    lines = cluster.logs(app, window.start, window.as_of, tail=2000).frame
+    lines = cluster.logs(app, window.start, window.as_of).frame
     if lines.empty or not (lines["time"].dropna() < onset - _BEFORE).any():
         return Finding(
             Status.UNKNOWN,

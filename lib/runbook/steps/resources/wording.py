@@ -67,7 +67,8 @@ def history_title(history: UsageHistory) -> str:
 
 def oom_title(history: OomHistory) -> str:
     if history.is_killed:
-        return f"{history.app} was OOM-killed at {moment(history.killed_at)}"
+        which = f" ({history.killed})" if history.killed else ""
+        return f"{history.app}{which} was OOM-killed at {moment(history.killed_at)}"
     if math.isfinite(history.restarts):
         return f"{history.app} was not OOM-killed; {amount(round(history.restarts))} restarts in 24 h"
     return f"{history.app} was not OOM-killed"

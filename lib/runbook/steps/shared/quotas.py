@@ -77,7 +77,7 @@ def patch_body(container: str, kind: str, text: str) -> str:
 
 
 def limits_of(pods: pd.DataFrame) -> dict[str, tuple[Limits, ...]]:
-    """The limits of every container by deployment, of a frame of pods, as the newest pod has them: the app's own first."""
+    """The limits of every container by deployment, as the newest of the pods has them: the app's own first."""
     rows = pods.sort_values("started_at", na_position="first", kind="stable") if len(pods) else pods
     found: dict[str, dict[str, Limits]] = {}
     for container in containers_of(rows).itertuples(index=False):
