@@ -16,6 +16,7 @@ from runbook.outcome import Status, Verdict
 from runbook.steps import alerting
 from runbook.steps.alerting import About, Evaluated, Firing, History, Rule, Standing, expression, naming
 from runbook.steps.platform import MergedLog
+from tests.pod_objects import pod, rows
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -179,6 +180,23 @@ def test_an_alert_that_fired_before_says_how_often_and_for_how_long() -> None:
         Status.WARNING,
         "X fired 3 times before in 14 days, last on 2026-01-14 13:42:00Z",
     )
+
+
+def about(*items: dict[str, Any], **labels: str) -> Finding[About]:
+    deployments = pd.DataFrame({"name": ["api"], "component": ["api-server"]})
+    cluster: Any = SimpleNamespace(pods=lambda: Answers(rows(*items)), deployments=lambda: Answers(deployments))
+    return alerting.about(Alert("X", {"alertname": "X", **labels}, {}, MOMENT), cluster)
+
+
+def test_a_deployment_is_all_its_pods_and_nothing_that_is_left_over() -> None:
+    leftover = pod("api", code="left1", phase="Failed", reason="Evicted")
+    fine = about(pod("api"), leftover, service="api")
+    assert (fine.status, fine.title) == (Status.OK, "It is about api; ready")
+    several = (pod("api", code="aaaaa", ready=False), pod("api", code="bbbbb"), leftover)
+    found = about(*several, service="api")
+    assert (found.status, found.title) == (Status.CRITICAL, "It is about api; not ready: api (1 of 2)")
+    assert found.known.not_ready == ("api",)
+    assert about(leftover, service="api").status is Status.CRITICAL
 
 
 def conclusion(*found: Finding[Any]) -> Verdict:

@@ -300,7 +300,7 @@ def test_trading_is_affected_where_less_is_written_or_orders_are_refused() -> No
 
 
 def test_a_store_killed_for_memory_gets_more_memory_instead_of_a_restart() -> None:
-    limits = {"nats": Limits("nats", 256 * 1024 * 1024, 0.5)}
+    limits = {"nats": (Limits("nats", 256 * 1024 * 1024, 0.5),)}
     killed = pods("nats", oom_killed=("nats",), limits=limits)
     changes = [action for action in decide(API, killed).actions if action.changes and "nats" in action.title]
     assert [action.title for action in changes] == ["Raise the memory limit of nats from 256Mi to 384Mi"]

@@ -22,6 +22,7 @@ from runbook.steps.latency import series as latency_series
 from runbook.steps.latency.bottleneck import together
 from runbook.steps.latency.figures import AgentLatency, PartLatency
 from runbook.steps.shared.quotas import Limits
+from tests.pod_objects import Container, pod, rows
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 ALERT = Alert("AgentHighLatency", {"alertname": "AgentHighLatency"}, {}, MOMENT)
@@ -98,6 +99,28 @@ def test_throttling_is_known_without_the_limits_and_says_why_they_are_not() -> N
     found = latency.throttling(source, source, WINDOW)
     assert (found.status, found.known.throttled, found.known.limits) == (Status.WARNING, ("trend-agent",), {})
     assert found.detail.endswith("Their limits are not known: Kubernetes did not answer in 5 s.")
+
+
+def test_of_replicas_and_containers_the_most_throttled_is_meant() -> None:
+    shares = {("aaaaa", "proxy"): 0.9, ("aaaaa", "trend-agent"): 0.01, ("bbbbb", "trend-agent"): 0.3}
+    frames = [
+        steps(0.002, share).assign(pod=f"trend-agent-7d9c5b8f6-{code}", container=container)
+        for (code, container), share in shares.items()
+    ]
+    several = (Container("proxy", cpu="250m"), Container("trend-agent"))
+    items = [pod("trend-agent", *several, code=code) for code in ("aaaaa", "bbbbb")]
+    source: Any = SimpleNamespace(
+        namespace="cryptofunk",
+        range=lambda *_, **__: SimpleNamespace(frame=pd.concat(frames, ignore_index=True)),
+        pods=lambda: SimpleNamespace(frame=rows(*items)),
+    )
+    found = latency.throttling(source, source, WINDOW)
+    assert found.known.throttled == ("trend-agent",)
+    assert found.known.containers == {"trend-agent": "proxy"}
+    assert found.known.highest > 0.8
+    bottleneck = Finding(Status.WARNING, "", figures=Bottleneck(Part.CPU, ("trend",), added_ms=6000.0))
+    raised = latency.decide(Findings([found, bottleneck]), ALERT).actions[0]
+    assert raised.title == "Raise the CPU limit of trend-agent's container proxy from 250m to 375m"
 
 
 def test_the_part_that_moved_and_explains_the_time_is_named() -> None:
@@ -245,7 +268,7 @@ def test_a_throttled_agent_gets_the_next_cpu_limit_and_no_other() -> None:
     held = replace(
         throttled(trend=(0.0, 0.7)).known,
         throttled=("trend-agent",),
-        limits={"trend-agent": Limits("trend-agent", 512 * 2**20, 0.5)},
+        limits={"trend-agent": (Limits("trend-agent", 512 * 2**20, 0.5),)},
     )
     bottleneck = Bottleneck(Part.CPU, ("trend",), added_ms=6000.0)
     found = Findings(Finding(Status.WARNING, "", figures=figures) for figures in (held, bottleneck))

@@ -27,6 +27,7 @@ from runbook.steps.resources import container, figures, heap, pods, proposals, r
 from runbook.steps.resources.figures import Chosen, Shape
 from runbook.steps.resources.trends import leak_or_burst
 from runbook.steps.shared import quotas, trend
+from tests.pod_objects import Container, pod, rows
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -303,13 +304,81 @@ def test_a_limit_that_holds_the_peak_is_not_raised() -> None:
 
 @pytest.mark.parametrize(("hours_ago", "is_recent"), [(1, True), (30, False)])
 def test_a_kill_is_recent_for_a_day(hours_ago: float, is_recent: bool) -> None:
-    ended = pd.Timestamp(WINDOW.as_of) - pd.Timedelta(hours=hours_ago)
-    rows = pd.DataFrame({"name": [POD], "last_exit": ["OOMKilled"], "last_exit_at": [ended]})
-    cluster: Any = SimpleNamespace(pods=lambda: SimpleNamespace(frame=rows))
-    metrics: Any = Asked()
-    found = container.oom_history(finding(near()), cluster, metrics, ALERT, WINDOW)
+    ended = WINDOW.as_of - timedelta(hours=hours_ago)
+    killed = Container("market-data-server", ended="OOMKilled", at=ended)
+    found = killed_by(pod("market-data-server", killed, code="0ae76"))
     assert (found.known.is_killed, found.known.is_recent) == (True, is_recent)
     assert found.status is (Status.CRITICAL if is_recent else Status.WARNING)
+
+
+def killed_by(*items: dict[str, Any]) -> Finding[figures.OomHistory]:
+    """How the pods of market-data-server ended; the affected one is called -0ae76."""
+    name = items[0]["metadata"]["name"]
+    cluster: Any = SimpleNamespace(pods=lambda: SimpleNamespace(frame=rows(*items)))
+    metrics: Any = Asked()
+    return container.oom_history(finding(near(pod=name)), cluster, metrics, ALERT, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        (
+            lambda killed: [pod("market-data-server", killed("proxy"), Container("market-data-server"))],
+            "market-data-server (container proxy) was OOM-killed",
+        ),
+        (
+            lambda killed: [
+                pod("market-data-server", Container("market-data-server")),
+                pod("market-data-server", killed("market-data-server"), code="other"),
+            ],
+            "market-data-server (market-data-server-7d9c5b8f6-other) was OOM-killed",
+        ),
+        (
+            lambda killed: [
+                pod("market-data-server", killed("market-data-server")),
+                pod("redis", killed("redis"), code="other"),
+            ],
+            "market-data-server was OOM-killed",
+        ),
+        (
+            lambda killed: [
+                pod("market-data-server", Container("market-data-server")),
+                pod("redis", killed("redis"), code="other"),
+            ],
+            "market-data-server was not OOM-killed",
+        ),
+    ],
+)
+def test_a_kill_of_a_replica_or_of_a_sidecar_is_not_lost(items: Any, told: str) -> None:
+    found = killed_by(*items(lambda name: Container(name, ended="OOMKilled", at=MOMENT)))
+    assert found.title.startswith(told)
+
+
+def test_use_is_set_against_the_limit_of_its_own_container() -> None:
+    several = pod("api", Container("proxy", memory="64Mi"), Container("api", memory="512Mi"))
+    name = several["metadata"]["name"]
+    used = pd.DataFrame(
+        [(name, "proxy", 0.01, 20 * MEBI), (name, "api", 0.1, 470 * MEBI)],
+        columns=["pod", "container", "cpu_cores", "memory_bytes"],
+    )
+    frame = rows(several)
+    cluster: Any = SimpleNamespace(usage=lambda: SimpleNamespace(frame=used), pods=lambda: SimpleNamespace(frame=frame))
+    found = pods.top_pods(cluster)
+    assert found.title == f"1 of 2 containers is above 80 % of a limit: {name} (api)"
+    alert = Alert("HighMemoryUsage", {"alertname": "HighMemoryUsage", "pod": name}, {}, MOMENT)
+    unknown = Finding[figures.PodUsage](Status.UNKNOWN, "away")
+    meant = pods.affected(alert, unknown, found).known
+    assert (meant.container, meant.limit) == ("api", 512 * MEBI)
+    named = replace(alert, labels={**alert.labels, "container": "proxy"})
+    assert pods.affected(named, unknown, found).known.container == "proxy"
+    assert container.limits(finding(meant), cluster).title.startswith("api: memory n/a requested, 512.0 MiB at most")
+
+
+def test_usage_that_was_recorded_by_pod_is_that_of_the_main_container() -> None:
+    frame = rows(pod("api", Container("proxy", memory="64Mi"), Container("api", memory="512Mi")))
+    used = pd.DataFrame({"pod": frame["name"], "container": "", "cpu_cores": 0.1, "memory_bytes": 470 * MEBI})
+    cluster: Any = SimpleNamespace(usage=lambda: SimpleNamespace(frame=used), pods=lambda: SimpleNamespace(frame=frame))
+    assert pods.top_pods(cluster).known.rows["memory_limit"].tolist() == [512 * MEBI]
 
 
 def test_nothing_is_called_new_in_a_log_that_does_not_reach_back() -> None:

@@ -27,6 +27,7 @@ NO_ROWS = pd.DataFrame()
 UP = (Pods("orchestrator", NO_ROWS), OrchestratorHealth(failing=()))
 DOWN = (Pods("orchestrator", NO_ROWS, not_ready=("orchestrator",), restarted=("orchestrator",)),)
 KILLED = (Pods("orchestrator", NO_ROWS, not_ready=("orchestrator",), oom_killed=("orchestrator",)),)
+UNWELL = OrchestratorHealth(failing=("/health",))
 FLOWS = Flow(True, None, signals=3, orders=1, fills=1, sessions=0, bucket_minutes=5, rows={})
 STILL = Flow(False, MOMENT, signals=0, orders=0, fills=0, sessions=0, bucket_minutes=5, rows={})
 RUNS, PAUSED = Halt(paused=False), Halt(True, MOMENT, "ops", "maintenance")
@@ -52,16 +53,28 @@ def all_known(*figures: Any) -> Findings:
         ((*KILLED, STILL, RUNS), Failure.MEMORY),
         ((*DOWN, STILL, RUNS, SERVER_DOWN), Failure.DEPENDENCY),
         ((*UP, STILL, RUNS, SERVER_DOWN), Failure.DEPENDENCY),
+        ((UP[0], UNWELL, STILL, RUNS), Failure.UNWELL),
+        ((UNWELL, STILL, RUNS), Failure.UNWELL),
+        ((*DOWN, UNWELL, STILL, RUNS), Failure.CRASHED),
         ((STILL, RUNS), Failure.SILENT),
         ((FLOWS, RUNS), Failure.UNKNOWN),
         (UP, Failure.UNKNOWN),
     ],
 )
-def test_paused_crashed_or_without_what_it_needs(figures: tuple[Any, ...], failure: Failure) -> None:
+def test_paused_crashed_unwell_or_without_what_it_needs(figures: tuple[Any, ...], failure: Failure) -> None:
     found = all_known(*figures)
     assert diagnosis_of(found).failure is failure
     verdict = sessions.decide(found, ALERT, WINDOW)
     assert (verdict.status is Status.OK) == (failure is Failure.RUNNING)
+
+
+def test_an_orchestrator_whose_pod_is_ready_is_not_called_crashed() -> None:
+    verdict = sessions.decide(all_known(UP[0], UNWELL, STILL, RUNS), ALERT, WINDOW)
+    assert verdict.summary.startswith(
+        "The orchestrator does not answer healthy at /health, although its pod is ready; nothing it depends on"
+    )
+    unseen = sessions.decide(all_known(UNWELL, STILL, RUNS), ALERT, WINDOW)
+    assert "whether its pod is ready is not known" in unseen.summary
 
 
 def test_a_crash_since_a_rollout_is_taken_back_before_a_restart_that_is_not_safe_yet() -> None:

@@ -63,7 +63,7 @@ def fleet_detail(found: Fleet, lines: Sequence[str]) -> str:
     if not found.is_whole:
         missing = "The pods" if found.status_known else "agent_status"
         detail += f" {missing} gave no answer, so half of each agent is not known."
-    return detail
+    return detail.strip()
 
 
 def _standing(found: Fleet) -> str:
