@@ -23,6 +23,7 @@ from cryptofunk_demo.moment import AS_OF, MOMENT
 from cryptofunk_demo.platform import Platform
 from cryptofunk_demo.processes import free_port
 from cryptofunk_demo.series import Series
+from tests import cluster_worlds
 
 TABLES = (
     "candlesticks, trading_sessions, positions, orders, trades, agent_signals, agent_status, llm_decisions, "
@@ -229,6 +230,7 @@ WORLDS: dict[str, Callable[[Platform], None]] = {
     "nan": nan,
     "hostile": hostile,
     "huge": huge,
+    **cluster_worlds.WORLDS,
 }
 
 

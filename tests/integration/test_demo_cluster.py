@@ -76,6 +76,49 @@ def test_selectors_and_pages(api: client.ApiClient) -> None:
     assert core.list_namespaced_pod("elsewhere").items == []
 
 
+def test_a_list_that_changes_meanwhile_expires_and_goes_on_with_what_there_is(
+    api: client.ApiClient, cluster: Cluster
+) -> None:
+    core = client.CoreV1Api(api)
+    page = core.list_namespaced_pod(SPACE, limit=6)
+    cluster.state.version += 1
+    expired = refused(core.list_namespaced_pod, SPACE, limit=6, _continue=page.metadata._continue)
+    assert (expired["code"], expired["reason"]) == (410, "Expired")
+    mark = dict(expired["metadata"])["continue"]  # type: ignore[call-overload]
+    rest = core.list_namespaced_pod(SPACE, limit=600, _continue=mark)
+    assert len(page.items) + len(rest.items) == 20
+
+
+def test_events_are_chosen_by_their_type(api: client.ApiClient, cluster: Cluster) -> None:
+    core = client.CoreV1Api(api)
+    kinds = [event(SPACE, f"e-{number}", kind) for number, kind in enumerate(("Normal", "Warning", "Normal"))]
+    cluster.state.objects["events"] = kinds
+    found = core.list_namespaced_event(SPACE, field_selector="type!=Normal").items
+    assert [item.metadata.name for item in found] == ["e-1"]
+
+
+def event(namespace: str, name: str, kind: str) -> dict[str, object]:
+    about = {"kind": "Pod", "namespace": namespace, "name": "api"}
+    return {"metadata": {"name": name, "namespace": namespace}, "involvedObject": about, "type": kind}
+
+
+def test_of_several_containers_one_has_to_be_named(api: client.ApiClient, cluster: Cluster) -> None:
+    core, name = client.CoreV1Api(api), pod_of(api, "orchestrator")
+    (pod,) = [pod for pod in cluster.state.objects["pods"] if pod["metadata"]["name"] == name]
+    pod["spec"]["containers"].insert(0, {"name": "proxy", "image": "proxy:1"})
+    cluster.state.logs["orchestrator/proxy"] = [logs.Line(AS_OF, "of the proxy")]
+    try:
+        denied = refused(core.read_namespaced_pod_log, name, SPACE)
+        assert denied["code"] == 400
+        assert denied["message"] == (
+            f"a container name must be specified for pod {name}, choose one of: [proxy orchestrator]"
+        )
+        assert core.read_namespaced_pod_log(name, SPACE, container="proxy") == "of the proxy\n"
+        assert len(core.read_namespaced_pod_log(name, SPACE, container="orchestrator").splitlines()) > 100
+    finally:
+        del pod["spec"]["containers"][0]
+
+
 def test_every_kind_is_one_that_the_client_accepts(api: client.ApiClient) -> None:
     core, apps = client.CoreV1Api(api), client.AppsV1Api(api)
     restarted = core.read_namespaced_pod(pod_of(api, "risk-agent"), SPACE).status.container_statuses[0]

@@ -573,9 +573,17 @@ def test_what_the_service_itself_says_is_its_answer(cluster: Callable[..., Clust
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (503, UNREACHED, "does not reach services/risk-server:9202, so it is not known: .*dial tcp 10.42.0.9:9202"),
+        (
+            503,
+            UNREACHED,
+            "does not reach services/risk-server:9202 .503, which is not its own answer: error trying to reach",
+        ),
         (502, b"error trying to reach service: EOF", "does not reach services/risk-server:9202"),
-        (502, b"<html><title>502 Bad Gateway</title></html>", "(502) is an HTML page .“502 Bad Gateway”."),
+        (
+            502,
+            b"<html><title>502 Bad Gateway</title></html>",
+            "502, which is not its own answer: an HTML page .“502 Bad Gateway”.",
+        ),
         (504, b"", "does not reach services/risk-server:9202"),
         (503, b"upstream connect error or disconnect/reset before headers", "does not reach"),
         (500, {**STATUS_503, "code": 500, "message": "etcdserver: leader changed"}, "leader changed"),
@@ -588,7 +596,7 @@ def test_what_others_say_in_its_place_is_not(
     cluster: Callable[..., Cluster], status: int, body: Any, says: str
 ) -> None:
     source = cluster(lambda path: (status, body) if "/proxy" in path else (200, {}))
-    with pytest.raises(QueryFailed, match=says.replace("(502)", r"\(502\)").replace("“?", ".*")):
+    with pytest.raises(QueryFailed, match=says.replace("“?", ".*")):
         source.health("risk-server", 9202, "/health")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from cryptofunk_demo import patches, selectors
-from cryptofunk_demo.incidents import named
+from cryptofunk_demo.incidents import INCIDENTS, named
 from cryptofunk_demo.objects import every
 from cryptofunk_demo.refusals import Refusal
+from cryptofunk_demo.state import State
+from tests import cluster_worlds
 
 POD = {"metadata": {"name": "a", "labels": {"app": "api", "tier": "web"}}, "status": {"phase": "Running"}}
 
@@ -100,3 +104,79 @@ def test_a_json_patch_is_applied_in_order() -> None:
     patches.validate(deployment(), changed)
     assert changed["spec"]["replicas"] == 2
     assert changed["metadata"]["annotations"]["example.com/why"] == "test"
+
+
+MODELS = {
+    "Namespace": client.V1Namespace,
+    "Pod": client.V1Pod,
+    "Service": client.V1Service,
+    "Deployment": client.V1Deployment,
+    "ReplicaSet": client.V1ReplicaSet,
+    "Event": client.CoreV1Event,
+    "ConfigMap": client.V1ConfigMap,
+    "PersistentVolumeClaim": client.V1PersistentVolumeClaim,
+}
+OWN_NAMES = ("labels", "annotations", "matchLabels", "limits", "requests", "selector", "data", "capacity")
+"""Maps whose names are the object's own."""
+
+
+def accept(objects: dict[str, list[dict[str, Any]]]) -> None:
+    """Raises AssertionError for what the API server would refuse: unknown fields, selectors that match no label."""
+    serialize = client.ApiClient().sanitize_for_serialization
+    for item in (item for items in objects.values() for item in items if item["kind"] in MODELS):
+        again = serialize(MODELS[item["kind"]].from_dict(item))
+        unknown = known_parts(item) - known_parts(again)
+        assert not unknown, f"{item['kind']} {item['metadata']['name']}: {unknown}"
+    for item in objects["deployments"] + objects["replicasets"]:
+        template = item["spec"]["template"]
+        selector, labels = item["spec"]["selector"]["matchLabels"], template["metadata"]["labels"]
+        assert selector.items() <= labels.items(), (
+            f"{item['metadata']['name']}: selector does not match template labels"
+        )
+        containers = template["spec"]["containers"]
+        assert len({container["name"] for container in containers}) == len(containers)
+        for container in containers:
+            limits = container["resources"]["limits"]
+            for name, requested in container["resources"]["requests"].items():
+                assert patches.quantity(requested) <= patches.quantity(limits[name])
+    uids = [item["metadata"]["uid"] for kind, items in objects.items() if "metrics" not in kind for item in items]
+    assert len(uids) == len(set(uids))
+
+
+def known_parts(value: Any, path: str = "") -> set[str]:
+    """The paths of all that an object holds, but for what a map of names holds."""
+    if path.endswith(OWN_NAMES):
+        return {path}
+    if isinstance(value, dict):
+        return {part for name, inner in value.items() for part in known_parts(inner, f"{path}.{name}")}
+    if isinstance(value, list):
+        return {part for inner in value for part in known_parts(inner, f"{path}[]")}
+    return {path}
+
+
+@pytest.mark.parametrize("incident", list(INCIDENTS))
+def test_the_api_server_would_accept_every_object(incident: str) -> None:
+    accept(every(named(incident)))
+
+
+@pytest.mark.parametrize("incident", ["healthy", "agent-oom"])
+def test_owners_are_there_and_select_what_they_own(incident: str) -> None:
+    objects = every(named(incident))
+    owners = {(item["kind"], item["metadata"]["name"]): item for items in objects.values() for item in items}
+    owned = [*objects["pods"], *objects["replicasets"]]
+    for item in owned:
+        (reference,) = item["metadata"]["ownerReferences"]
+        owner = owners[reference["kind"], reference["name"]]
+        assert reference["uid"] == owner["metadata"]["uid"]
+        assert owner["spec"]["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()
+    for service in objects["services"]:
+        assert any(service["spec"]["selector"].items() <= pod["metadata"]["labels"].items() for pod in objects["pods"])
+
+
+@pytest.mark.parametrize("world", list(cluster_worlds.WORLDS))
+def test_worlds_hold_objects_that_the_api_accepts_too(world: str) -> None:
+    state = State(every(named("healthy")), proxies={("api", "8080", "/"): lambda path, query: (200, "text/plain", b"")})
+    cluster_worlds.WORLDS[world](SimpleNamespace(cluster_state=state))  # type: ignore[arg-type]
+    for kind in ("pods", "events"):  # of many some are enough
+        state.objects[kind] = state.objects[kind][:40] + state.objects[kind][40:][-20:]
+    accept(state.objects)

@@ -164,8 +164,8 @@ class Cluster:
         if reply.status == 404:
             self._require_namespace(deadline)
         if reply.status >= 500 or reply.is_html:
-            why = f"what answers in its place ({reply.status}) is {reply.reason}"
-            return QueryFailed(f"cluster's proxy does not reach {target}, so it is not known: {why}")
+            why = f"{reply.status}, which is not its own answer: {reply.reason}"
+            return QueryFailed(f"cluster's proxy does not reach {target} ({why})")
         return refused(reply)
 
     def _raw(self, kind: str, target: str, path: str) -> str:

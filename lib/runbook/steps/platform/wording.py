@@ -79,9 +79,10 @@ def _waits(pods: Pods) -> Iterator[str]:
     """Of each deployment what keeps its pods from being ready, once, and in how many of them."""
     held_up: dict[tuple[str, str], int] = {}
     for row in pods.rows.itertuples(index=False):
-        if is_leaving(row) or row.ready or not (row.waiting or row.message):
+        if is_leaving(row) or row.ready:
             continue
-        key = (app_of(row.app, row.name), _why(str(row.waiting or ""), str(row.message or "")))
+        why = _why(str(row.waiting or ""), str(row.message or ""), str(row.containers_ready or ""))
+        key = (app_of(row.app, row.name), why)
         held_up[key] = held_up.get(key, 0) + 1
     for (app, why), count in held_up.items():
         together = pods.replicas[app]
@@ -89,9 +90,13 @@ def _waits(pods: Pods) -> Iterator[str]:
         yield f"{app}{share} {why}"
 
 
-def _why(waiting: str, message: str) -> str:
-    if not waiting:
+def _why(waiting: str, message: str, containers_ready: str) -> str:
+    if not waiting and message:
         return f"is not ready: {message}"
+    if not waiting:
+        ready, _, total = containers_ready.partition("/")
+        although = ", although its containers are, as on a lost node" if ready and ready == total else ""
+        return f"is not ready{although}"
     return f"waits: {waiting} ({message})" if message and waiting in _UNTOLD else f"waits: {waiting}"
 
 
