@@ -43,7 +43,7 @@ class State(StrEnum):
 class Agent:
     """A deployment, its row in agent_status (see AgentStatus), and all its pods; None where there is none.
 
-    `ends`: how containers of its pods ended within the window, the newest first.
+    `ends`: how containers of its pods ended within the window.
     """
 
     deployment: str

@@ -38,16 +38,13 @@ def resources(side: Finding[Fleet], metrics: Metrics, cluster: Cluster, window: 
     parts = frame.assign(container=containers.fillna(""))
     by_container = parts.pivot_table(index=["pod", "container"], columns="part", values="value", aggfunc="max")
     table = by_container.reindex(columns=list(_PARTS)).reset_index()
-    throttled = table[table["throttled"] >= _THROTTLED].sort_values("throttled", ascending=False)
+    throttled = table[table["throttled"] >= _THROTTLED]
     found = Resources(
         oom_killed=fleet.oom_killed,
         memory_high=_workloads(table.loc[table["memory"] >= _MEMORY_HIGH, "pod"]),
         throttled=_workloads(throttled["pod"]),
         memory_share=number(table["memory"].max()),
-        containers={
-            workload_of(str(pod)): str(container)
-            for pod, container in zip(throttled["pod"][::-1], throttled["container"][::-1], strict=True)
-        },
+        containers=_most_throttled(throttled),
     )
     looked_at = names(agents) if agents else "all agents"
     shown = Table("Resources of the affected pods", table, {"memory": "%", "throttled": "%", "restarts": "ratio"})
@@ -87,3 +84,12 @@ def _literally(name: str) -> str:
 def _workloads(pods: pd.Series[str]) -> tuple[str, ...]:
     """The deployments of pods, each once."""
     return tuple(dict.fromkeys(workload_of(str(pod)) for pod in pods))
+
+
+def _most_throttled(rows: pd.DataFrame) -> dict[str, str]:
+    """Of each deployment the container that is throttled most, whichever pod it is of."""
+    ordered = rows.sort_values("throttled")
+    return {
+        workload_of(str(pod)): str(container)
+        for pod, container in zip(ordered["pod"], ordered["container"], strict=True)
+    }

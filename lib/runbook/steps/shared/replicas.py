@@ -67,10 +67,10 @@ def is_leaving(row: Any) -> bool:
 
 
 def ends_within(rows: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """How containers of the serving pods in `rows` ended within the window, a row each, the newest first."""
+    """How containers of the serving pods in `rows` ended within the window, a row each, in the order of the pods."""
     ended = containers_of(serving(rows))
     within = ended["last_exit_at"].between(pd.Timestamp(window.start), pd.Timestamp(window.as_of))
-    found = ended[within].sort_values("last_exit_at", ascending=False, ignore_index=True)
+    found = ended[within].reset_index(drop=True)
     return found.assign(app=[app_of(app, pod) for app, pod in zip(found["app"], found["pod"], strict=True)])
 
 
