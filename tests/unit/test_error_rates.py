@@ -20,6 +20,7 @@ from runbook.steps.error_rates.figures import Component, Logs, Refused, RisenPat
 from runbook.steps.platform import Pods, Restart, Rollouts
 from runbook.steps.shared.levels import Level
 from runbook.steps.shared.quotas import Limits
+from runbook.steps.shared.replicas import Replicas
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
@@ -66,8 +67,9 @@ def pods(*not_ready: str, oom_killed: tuple[str, ...] = (), limits: dict[str, Li
         pd.DataFrame(),
         not_ready=not_ready,
         oom_killed=oom_killed,
-        waiting=("CrashLoopBackOff",),
+        waiting=("CrashLoopBackOff", "ErrImagePull"),
         limits=limits or {},
+        replicas={name: Replicas(name, serving=1, ready=0, waiting=("CrashLoopBackOff",)) for name in not_ready},
     )
     return Finding(Status.CRITICAL, "pods", figures=figures)
 
@@ -297,6 +299,15 @@ def test_trading_is_affected_where_less_is_written_or_orders_are_refused() -> No
     refused = Finding(Status.WARNING, "refused", figures=Refused(7))
     assert "far fewer than usual: signals; 7 orders refused" in decide(API, flow("signals"), refused).summary
     assert "Trading is affected: 2 orders refused" in decide(API, flow(refused=2)).summary
+
+
+def test_a_store_is_down_for_its_own_reasons_and_where_none_of_its_pods_is_ready() -> None:
+    verdict = decide(API, pods("nats"))
+    assert "nats is down (CrashLoopBackOff)" in verdict.summary, "ErrImagePull is what another pod waits for"
+    figures = Pods("", pd.DataFrame(), not_ready=("redis",), replicas={"redis": Replicas("redis", serving=3, ready=2)})
+    some = decide(API, Finding(Status.CRITICAL, "pods", figures=figures))
+    assert "not ready: redis (1 of 3)" in some.summary
+    assert "redis is down" not in some.summary
 
 
 def test_a_store_killed_for_memory_gets_more_memory_instead_of_a_restart() -> None:

@@ -22,6 +22,7 @@ from runbook.steps.dependencies import (
 )
 from runbook.steps.error_rates.figures import Components
 from runbook.steps.platform import Pods
+from runbook.steps.shared.replicas import with_shares
 from runbook.words import amount
 
 _STORES = ("postgres", "nats", "redis")
@@ -76,10 +77,11 @@ def cause_of(findings: Findings) -> Cause:
 
 def _store_down(findings: Findings) -> Cause | None:
     pods = findings.get(Pods)
-    store = next((name for name in _STORES if pods and name in pods.not_ready), "")
+    store = next((name for name in _STORES if pods and _is_down(pods, name)), "")
     if not pods or not store:
         return None
-    why = list(filter(None, [", ".join(pods.waiting)]))
+    # What other pods wait for says nothing of this one.
+    why = list(pods.replicas[store].waiting) if store in pods.replicas else []
     if store in pods.oom_killed:
         why.append("out of memory")
     waits = ", ".join(why)
@@ -87,9 +89,15 @@ def _store_down(findings: Findings) -> Cause | None:
         f"{store} is down ({waits or 'not ready'})",
         bring_back(store),
         f"Its pod is not ready: {waits or 'see its events'}.",
-        pods.last_exit_at,
+        pods.ended_at.get(store),
         down=store,
     )
+
+
+def _is_down(pods: Pods, name: str) -> bool:
+    """Whether none of its pods is ready."""
+    together = pods.replicas.get(name)
+    return name in pods.not_ready and (together is None or not together.ready)
 
 
 def _database_cause(findings: Findings) -> Cause | None:
@@ -154,8 +162,8 @@ def _service_down(findings: Findings) -> Cause | None:
     pods = findings.get(Pods)
     if not pods or not pods.not_ready:
         return None
-    down = ", ".join(pods.not_ready)
-    return Cause(f"not ready: {down}", bring_back(pods.not_ready[0]), "Its pods are not ready.", pods.last_exit_at)
+    down, first = with_shares(pods.not_ready, pods.replicas), pods.not_ready[0]
+    return Cause(f"not ready: {down}", bring_back(first), f"Pods are not ready: {down}.", pods.ended_at.get(first))
 
 
 def _cache_cause(findings: Findings) -> Cause | None:

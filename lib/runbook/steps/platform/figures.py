@@ -44,10 +44,10 @@ class MergedLog:
 class Pods:
     """The pods of an app or a component (`of`), or all of them.
 
-    `not_ready`, `restarted` and `oom_killed` name apps, the latter two those that ended within the window; `failed`
-    names jobs; `waiting` are reasons. `running` counts the pods that are meant to serve, `down` those of them that are
-    not ready: what is left over beside them is neither. `rows` are those of the cluster, `limits` the limits of each
-    container by app.
+    `not_ready`, `restarted` and `oom_killed` name apps, the latter two those that ended within the window, and
+    `ended_at` when; `failed` names jobs; `waiting` are reasons. `running` counts the pods that are meant to serve,
+    `down` those of them that are not ready: what is left over beside them is neither. `rows` are those of the cluster,
+    `limits` the limits of each container by app.
     """
 
     of: str
@@ -62,6 +62,7 @@ class Pods:
     waiting: tuple[str, ...] = ()
     restarts: int = 0
     last_exit_at: datetime | None = None
+    ended_at: Mapping[str, datetime] = field(default_factory=dict)
     limits: Quotas = field(default_factory=dict)
     replicas: Mapping[str, Replicas] = field(default_factory=dict)
 

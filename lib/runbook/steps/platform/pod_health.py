@@ -71,6 +71,7 @@ def _pods(of: str, rows: pd.DataFrame, ended: pd.DataFrame) -> Pods:
         waiting=tuple(sorted({str(reason) for reason in meant_to_serve["waiting"] if reason})),
         restarts=int(meant_to_serve["restarts"].sum()),
         last_exit_at=ended["last_exit_at"].max() if len(ended) else None,
+        ended_at=ended.groupby("app")["last_exit_at"].max().to_dict(),
         limits=limits_of(rows),
         replicas=replicas,
     )

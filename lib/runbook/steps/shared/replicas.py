@@ -23,8 +23,9 @@ _JOBS = ("Job", "")
 class Replicas:
     """The pods of one deployment: those that are meant to serve, of them those that are ready, and what is left over.
 
-    `left_over` are the states of pods that ended or are on their way out: beside others they are no fault.
-    `is_gone`: only such are left of something that serves; `has_failed`: of a job that did not succeed.
+    `waiting`: what keeps those that are not ready from starting, each reason once. `left_over` are the states of pods
+    that ended or are on their way out: beside others they are no fault. `is_gone`: only such are left of something
+    that serves; `has_failed`: of a job that did not succeed.
     """
 
     app: str
@@ -33,6 +34,7 @@ class Replicas:
     left_over: tuple[str, ...] = ()
     is_gone: bool = False
     has_failed: bool = False
+    waiting: tuple[str, ...] = ()
 
     @property
     def down(self) -> int:
@@ -108,4 +110,5 @@ def _together(app: str, pods: Sequence[Any]) -> Replicas:
         left_over=tuple(str(pod.status or pod.phase) for pod in left),
         is_gone=not serving_pods and not is_job,
         has_failed=not serving_pods and is_job and not has_succeeded,
+        waiting=tuple(dict.fromkeys(str(pod.waiting) for pod in serving_pods if pod.waiting and not pod.ready)),
     )
