@@ -470,6 +470,14 @@ def test_each_container_of_a_pod_is_read(cluster: Callable[..., Cluster]) -> Non
     assert sorted(told) == [("main", "of main"), ("proxy", "of proxy")]
 
 
+def test_the_last_line_is_the_latest_of_all_pods(cluster: Callable[..., Cluster]) -> None:
+    def of_log(pod: str, _: dict[str, str]) -> Given:
+        return 200, log(f"of {pod}", start=NOW - timedelta(minutes=1 if pod == "api-1" else 9))
+
+    answer = cluster(logged(made("api", "api-1", "api-2"), of_log)).logs("api", START, NOW)
+    assert list(answer.frame["message"]) == ["of api-2", "of api-1"]
+
+
 def test_init_containers_are_read_where_they_failed(cluster: Callable[..., Cluster]) -> None:
     (pod,) = made("api", "api-1")
     pod["spec"]["initContainers"] = [{"name": "migrate"}, {"name": "warm-up"}, {"name": "done"}]

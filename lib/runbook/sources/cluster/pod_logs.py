@@ -122,6 +122,8 @@ def read(
     frames = [log.rows for log in found if log.rows is not None]
     gone = tuple(dict.fromkeys(log.source.pod for log in found if log.is_gone))
     rows = pd.concat(frames, ignore_index=True) if frames else logs.frame_of([]).assign(container="")
+    if len(frames) > 1:  # the last line is the latest of them all, not that of the last pod
+        rows = rows.sort_values("time", kind="stable", na_position="first", ignore_index=True)
     missing = (*left_out, *_complaints(found), *(log.cut for log in found if log.cut))
     return Read(rows, len(frames), missing, gone)
 

@@ -17,6 +17,7 @@ from runbook.steps.agents.figures import AgentLog, Fleet, LastWords
 
 _REACH_BACK = timedelta(hours=18)
 """How long before the window a container that ended in it may have logged last."""
+_LAST_LINES = 200
 
 
 def logs(side: Finding[Fleet], cluster: Cluster, window: Window) -> Finding[AgentLog]:
@@ -44,14 +45,15 @@ def words_before_restart(app: str, cluster: Cluster, window: Window) -> Finding[
     """The last complaint of `app`'s previous container; ok where nothing restarted."""
     if not app:
         return Finding(Status.OK, "Nothing restarted in the window, so there are no last words", "", LastWords())
-    frame = cluster.logs(app, window.start - _REACH_BACK, window.as_of, tail=200, previous=True).frame
+    frame = cluster.logs(app, window.start - _REACH_BACK, window.as_of, tail=_LAST_LINES, previous=True).frame
     if frame.empty:
         nothing = "It may have been cleaned up with its node."
         return Finding(Status.UNKNOWN, f"Last words: the previous container of {app} left no log", nothing)
     bad = frame[frame["level"].isin(["panic", "fatal", "error"])]
     warned = frame[frame["level"].isin(["warn", "warning"])]
     if bad.empty and warned.empty:
-        title = f"Before its restart {app} logged neither an error nor a warning"
+        within = f" in its last {_LAST_LINES} lines" if len(frame) >= _LAST_LINES else ""
+        title = f"Before its restart {app} logged neither an error nor a warning{within}"
         last = " ".join(str(frame["message"].iloc[-1]).split())[:160]
         detail = f"Its last line: {last}. It was killed, or it ended by itself."
         return Finding(Status.OK, title, detail, LastWords(app))
