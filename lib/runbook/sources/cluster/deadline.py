@@ -15,8 +15,13 @@ class Deadline:
 
     @classmethod
     def of(cls, limit_seconds: float) -> Deadline:
-        """A little before the limit, so that what was read until then can be told."""
-        return cls(time.monotonic() + 0.9 * limit_seconds, limit_seconds)
+        """A little before the limit, so that why there is no answer can be told."""
+        return cls(time.monotonic() + 0.95 * limit_seconds, limit_seconds)
+
+    @property
+    def with_time_to_tell(self) -> Deadline:
+        """So much earlier that what was read until then can be made into an answer."""
+        return Deadline(self.at - 0.15 * self.limit_seconds, self.limit_seconds)
 
     @property
     def left_seconds(self) -> float:

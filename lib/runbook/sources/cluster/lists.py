@@ -33,7 +33,7 @@ def listed(connection: Connection, path: str, selectors: Mapping[str, str], what
     mark, left = "", None
     for _ in range(PAGES_MAX):
         try:
-            page = _page(connection, path, selectors, mark, deadline)
+            page = _page(connection, path, selectors, mark, deadline.with_time_to_tell if mark else deadline)
         except SourceError as error:
             if not items:
                 raise

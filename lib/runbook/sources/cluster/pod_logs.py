@@ -117,7 +117,8 @@ def read(
         for pod in chosen
         for container in (_previous_of(pod) if wanted.is_previous else pod.containers or ("",))
     ]
-    found = at_once(*(partial(_log, connection, folder, source, wanted, deadline) for source in sources))
+    until = deadline.with_time_to_tell
+    found = at_once(*(partial(_log, connection, folder, source, wanted, until) for source in sources))
     _raise_where_nothing_was_read(found)
     frames = [log.rows for log in found if log.rows is not None]
     gone = tuple(dict.fromkeys(log.source.pod for log in found if log.is_gone))
