@@ -14,7 +14,9 @@ COMPONENT = "app.kubernetes.io/component"
 def at(item: Any, *path: str) -> Any:
     """The value at `path` of nested objects; None where any part is missing."""
     for name in path:
-        item = item.get(name) if isinstance(item, Mapping) else None
+        if not isinstance(item, dict):  # of JSON; the abstract Mapping takes five times as long, for thousands of pods
+            return None
+        item = item.get(name)
     return item
 
 
@@ -30,7 +32,7 @@ def label(item: Any, key: str) -> str:
 def condition(item: Any, kind: str) -> Mapping[str, Any]:
     """The condition of that type among an object's; empty where it has none."""
     conditions = at(item, "status", "conditions") or []
-    return next((found for found in conditions if isinstance(found, Mapping) and found.get("type") == kind), {})
+    return next((found for found in conditions if isinstance(found, dict) and found.get("type") == kind), {})
 
 
 def line(text: Any, most: int = 200) -> str:

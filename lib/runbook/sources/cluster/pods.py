@@ -125,17 +125,19 @@ def _pod(item: Any) -> dict[str, Any]:
     containers = _containers(item, app)
     main: dict[str, Any] = next((known for known in containers if known["kind"] == "main"), {})
     last = max(containers, key=lambda known: (str(known["last_exit_at"] or ""), _is_bad_exit(known)), default={})
-    waiting, message = _held_up(item)
+    status, is_leaving = pod_status.status_word(item), pod_status.is_leaving(item)
+    is_ready = pod_status.is_ready(item) and not is_leaving
+    waiting, message = _held_up(item, status, is_ready)
     return {
         "name": at(item, "metadata", "name"),
         "app": app,
         "component": label(item, COMPONENT),
         "owner_kind": next((str(owner.get("kind", "")) for owner in at(item, "metadata", "ownerReferences") or []), ""),
         "phase": at(item, "status", "phase") or "",
-        "status": pod_status.status_word(item),
-        "ready": pod_status.is_ready(item) and not pod_status.is_leaving(item),
+        "status": status,
+        "ready": is_ready,
         "containers_ready": pod_status.ready_share(item),
-        "leaving": pod_status.is_leaving(item),
+        "leaving": is_leaving,
         "restarts": sum(known["restarts"] for known in containers if known["kind"] != "init" or known["waiting"]),
         "started_at": at(item, "status", "startTime"),
         "waiting": waiting,
@@ -152,18 +154,19 @@ def _pod(item: Any) -> dict[str, Any]:
     }
 
 
-def _held_up(item: Any) -> tuple[str, str]:
+def _held_up(item: Any, status: str, is_ready: bool) -> tuple[str, str]:
     """(what keeps the pod from starting, in a word; why it is not ready, in the cluster's words); empty for neither."""
     scheduled = condition(item, "PodScheduled")
     if scheduled.get("status") == "False":
         return str(scheduled.get("reason") or "Unschedulable"), line(scheduled.get("message"))
+    if is_ready:
+        return "", ""
     statuses = (*pod_status.init_statuses(item), *pod_status.statuses(item))
-    held: list[Mapping[str, Any]] = [at(status, "state", "waiting") or {} for status in statuses]
+    held: list[Mapping[str, Any]] = [at(container, "state", "waiting") or {} for container in statuses]
     waiting = next((state for state in held if state.get("reason")), {})
-    word = pod_status.status_word(item)
-    reason = word if word.startswith("Init:") else str(waiting.get("reason") or "")
+    reason = status if status.startswith("Init:") else str(waiting.get("reason") or "")
     message = line(waiting.get("message") or at(item, "status", "message"))
-    if not message and not pod_status.is_ready(item):
+    if not message:
         ready = condition(item, "Ready")
         message = line(": ".join(str(part) for part in (ready.get("reason"), ready.get("message")) if part))
     return reason, message

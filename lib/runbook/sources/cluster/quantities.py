@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 _SUFFIXES = {
@@ -28,7 +29,12 @@ _QUANTITY = re.compile(r"([0-9.eE+-]+?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 
 def quantity(text: Any) -> float:
     """A Kubernetes quantity ("500m", "2Gi") as a plain number (cores, bytes); NaN for none or nonsense."""
-    match = _QUANTITY.fullmatch(str(text)) if text is not None else None
+    return float("nan") if text is None else _number(str(text))
+
+
+@lru_cache(maxsize=1024)
+def _number(text: str) -> float:
+    match = _QUANTITY.fullmatch(text)
     if match is None:
         return float("nan")
     try:
