@@ -1,4 +1,5 @@
 -- Open positions (status OPEN) at the report, marked to the last close, with the portfolio's value when each was opened.
+-- at most: 200
 SELECT p.id::text AS position_id, p.symbol, p.side::text AS side, p.quantity, p.entry_price, p.entry_time,
        coalesce(c.close, p.current_price) AS last_price, p.quantity * coalesce(c.close, p.current_price, p.entry_price) AS notional, p.quantity * p.entry_price AS entry_notional,
        CASE WHEN p.side = 'SHORT' THEN -1 ELSE 1 END * p.quantity * (coalesce(c.close, p.current_price, p.entry_price) - p.entry_price) AS unrealized_pnl,
@@ -16,4 +17,3 @@ LEFT JOIN LATERAL (
 ) e ON true
 WHERE p.entry_time <= %(as_of)s AND p.status = 'OPEN' AND p.quantity > 0 AND p.quantity <> 'NaN'
 ORDER BY notional DESC NULLS LAST
-LIMIT 200

@@ -1,4 +1,5 @@
 -- Which signal opened each open position, and what the risk agent answered: the recorded signal, else the last one before the entry.
+-- at most: 200
 SELECT p.id::text AS position_id, p.symbol, p.side::text AS side, p.entry_time,
        coalesce(g.agent_name, p.metadata ->> 'agent_name', '(not recorded)') AS agent, g.signal::text AS signal, g.confidence, g.reasoning,
        g.llm_model AS model, g.created_at AS signalled_at, p.entry_reason,
@@ -19,4 +20,3 @@ LEFT JOIN LATERAL (
 ) d ON true
 WHERE p.entry_time <= %(as_of)s AND p.status = 'OPEN'
 ORDER BY p.entry_time DESC
-LIMIT 200

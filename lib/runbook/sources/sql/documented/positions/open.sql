@@ -1,4 +1,5 @@
 -- Open positions (status OPEN) at the report, marked to the last close, else to their current price, with their stops and who opened them.
+-- at most: 200
 SELECT p.symbol, p.side::text AS side, p.quantity, p.entry_price,
        coalesce(c.close, p.current_price, p.entry_price) AS last_price, c.close_time AS priced_at,
        CASE WHEN p.side = 'SHORT' THEN -1 ELSE 1 END * p.quantity * (coalesce(c.close, p.current_price, p.entry_price) - p.entry_price) AS unrealized_pnl,
@@ -13,4 +14,3 @@ LEFT JOIN LATERAL (
 ) c ON true
 WHERE p.entry_time <= %(as_of)s AND p.status = 'OPEN'
 ORDER BY unrealized_pnl
-LIMIT 200

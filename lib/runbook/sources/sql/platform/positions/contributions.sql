@@ -1,5 +1,6 @@
 -- What each position added to the portfolio's value between two moments: price moves while it was held, less the fees paid then.
 -- Prices at the two ends are the last closes; the agent is the recorded one, else that of the last signal before the entry.
+-- at most: 200
 WITH held AS (
     SELECT p.*, p.entry_time < %(since)s AS was_open, p.exit_time IS NULL OR p.exit_time > %(as_of)s AS is_open
     FROM positions p
@@ -34,4 +35,3 @@ FROM valued
 WHERE moved IS NOT NULL AND moved <> 'NaN'
 GROUP BY 1, 2, 3
 ORDER BY pnl
-LIMIT 200
