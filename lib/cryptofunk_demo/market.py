@@ -66,9 +66,6 @@ class Market:
     close: Floats
     volume: Floats
 
-    def column(self, symbol: str) -> int:
-        return NAMES.index(symbol)
-
 
 def simulate(seed: int, shocks: Sequence[Shock] = (), calm: float = 1.0) -> Market:
     """A seeded market from the first session to `AS_OF`. `calm` multiplies all noise outside shocks."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runbook.errors import InputError, PayloadError
+from runbook.words import SEVERITIES, severity_rank
 
-_SEVERITIES = ("critical", "warning", "info")
 LABELS_MAX = 100
 TEXT_MAX = 4_000
 ALERTS_MAX = 10_000
@@ -34,7 +34,7 @@ class Alert:
     def severity(self) -> str:
         """critical, warning or info; an alert that names none of them counts as warning."""
         severity = self.labels.get("severity", "").lower()
-        return severity if severity in _SEVERITIES else "warning"
+        return severity if severity in SEVERITIES else "warning"
 
     def to_json(self) -> dict[str, Any]:
         """The alert in Alertmanager's own shape."""
@@ -75,7 +75,7 @@ def subject_of(alerts: Sequence[Alert]) -> Alert:
     """The most severe of `alerts`, then the oldest. Raises InputError when there are none."""
     if not alerts:
         raise InputError("There is no alert to report on.")
-    return min(alerts, key=lambda a: (_SEVERITIES.index(a.severity), a.starts_at, a.fingerprint))
+    return min(alerts, key=lambda a: (severity_rank(a.severity), a.starts_at, a.fingerprint))
 
 
 def parse_time(text: str, name: str = "time") -> datetime:

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from runbook import commands
 from runbook.errors import ConfigurationError, InputError
 from runbook.parameters import Folders
+from runbook.words import SEVERITIES
 
 Severity = Literal["critical", "warning", "info"]
 FALLBACK = "AnyAlert"
@@ -43,13 +45,23 @@ class Level(_Strict):
 class Procedure(_Strict):
     """One procedure: its category, its own channel, its alerts with their severity where none is sent.
 
-    `labels` is the explicit list of alert labels that become parameters: {label: parameter}.
+    `labels` is the explicit list of alert labels that become parameters: {label: parameter}. `commands` are what to type
+    first where there is no report; without any, those of the general procedure.
     """
 
     category: str
     channel: str
     alerts: dict[_Name, Severity] = Field(default_factory=dict)
     labels: dict[str, _Name] = Field(default_factory=dict)
+    commands: Annotated[list[str], Field(max_length=6)] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _typeable(self) -> Procedure:
+        for command in self.commands:
+            commands.require(command, self.labels)
+        if self.commands and sum(not commands.asks_for_labels(command) for command in self.commands) < 2:
+            raise ValueError("at least two of the commands have to do without the alert's labels")
+        return self
 
 
 class _File(_Strict):
@@ -59,7 +71,7 @@ class _File(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> _File:
-        missing = {"critical", "warning", "info"} - set(self.severities)
+        missing = set(SEVERITIES) - set(self.severities)
         if missing:
             raise ValueError(f"severities lacks {', '.join(sorted(missing))}")
         if FALLBACK not in self.procedures:
@@ -120,6 +132,14 @@ class Catalog:
             f"There is no notebook {entry.procedure}.ipynb for this alert, and no {FALLBACK}.ipynb. "
             "`runbook list` shows the procedures there are."
         )
+
+    def first_commands(self, procedure: str, labels: Mapping[str, str], namespace: str) -> tuple[str, ...]:
+        """What to type first of `procedure`, for an alert with these labels: at most six lines for a shell."""
+        chosen = self.procedures.get(procedure)
+        if chosen is None or not chosen.commands:
+            chosen = self.procedures[FALLBACK]
+        words = {name: value for name, value in labels.items() if name in chosen.labels}
+        return commands.filled(chosen.commands, {**words, commands.NAMESPACE: namespace})
 
     def channels(self, entry: Entry, severity: str) -> tuple[str, ...]:
         """Every channel that is told of this alert at this severity, without repeats."""

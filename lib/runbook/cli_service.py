@@ -6,11 +6,15 @@ import json
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runbook.errors import InputError
+
+if TYPE_CHECKING:
+    from runbook.history.rows import Run
+    from runbook.service.context import Context
 
 _DAYS_MAX, _RUNS_MAX = 36_500, 1_000_000_000
 DAYS = typer.Option(metavar="DAYS", help="With --prune: keep closed incidents so long, 0 none; RUNBOOK_KEEP_DAYS.")
@@ -95,8 +99,9 @@ def reports(
             _list(context, text, severity, status, page, as_json)
 
 
-def _prune(context: Any, keep_days: float | None, keep_runs: int | None) -> None:
+def _prune(context: Context, keep_days: float | None, keep_runs: int | None) -> None:
     from runbook.service.tasks import prune
+    from runbook.words import counted
 
     settings = context.settings
     days = settings.runbook_keep_days if keep_days is None else keep_days
@@ -104,33 +109,54 @@ def _prune(context: Any, keep_days: float | None, keep_runs: int | None) -> None
     incidents = reports = 0
     while (gone := prune(context, days, most_runs)).incidents:  # it takes some hundred at a time
         incidents, reports = incidents + len(gone.incidents), reports + len(gone.run_ids)
-    typer.echo(f"Removed {incidents} incidents and {reports} reports.")
+    typer.echo(f"Removed {counted(incidents, 'incident')} and {counted(reports, 'report')}.")
 
 
-def _list(context: Any, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
+def _list(context: Context, text: str, severity: str, status: str, page: int, as_json: bool) -> None:
     from runbook.history import listing
-    from runbook.history.runs import TERMINAL
+    from runbook.history.runs import LEVELS, TERMINAL
+    from runbook.words import SEVERITIES
 
-    if severity and severity not in ("critical", "warning", "info"):
+    if severity and severity not in SEVERITIES:
         raise InputError("--severity is critical, warning or info.")
-    if status and status not in (*TERMINAL, "running", "ok", "warning", "critical", "unknown"):
-        raise InputError(f"--status is one of {', '.join(TERMINAL)}, running, ok, warning, critical, unknown.")
+    statuses = (*TERMINAL, "running", *LEVELS)
+    if status and status not in statuses:
+        raise InputError(f"--status is one of {', '.join(statuses)}.")
     with context.database.transaction() as connection:
         found = listing.reports(connection, listing.Filter(text, severity, status, page))
     for run in found[: listing.PAGE]:
-        if as_json:
-            names = ("run_id", "alertname", "procedure", "severity", "state", "level", "verdict", "incident_id")
-            typer.echo(json.dumps({**{n: run[n] for n in names}, "queued_at": run["queued_at"].isoformat()}))
-        else:
-            line = f"{run['queued_at']:%Y-%m-%d %H:%M:%S}Z  {run['state']:9} {run['level']:8} {run['run_id']}"
-            typer.echo(f"{line}  {_printable(run['verdict'])}")
+        typer.echo(_json(run) if as_json else _line(run))
     if len(found) > listing.PAGE:
         typer.echo(f"More: --page {page + 1}", err=True)
     if not found:
         typer.echo("No reports.", err=True)
 
 
-def _open(context: Any, run_id: str) -> None:
+def _json(run: Run) -> str:
+    """The run as one line of JSON."""
+    listed = {
+        "run_id": run.run_id,
+        "alertname": run.alertname,
+        "procedure": run.procedure,
+        "severity": run.severity,
+        "state": run.state,
+        "level": run.level,
+        "verdict": run.verdict,
+        "incident_id": run.incident_id,
+        "queued_at": run.queued_at.isoformat(),
+    }
+    return json.dumps(listed)
+
+
+def _line(run: Run) -> str:
+    """The run as one line for a terminal."""
+    from runbook.words import moment, one_line
+
+    queued, verdict = moment(run.queued_at), one_line(run.verdict, 200)
+    return f"{queued}  {run.state:9} {run.level:8} {run.run_id}  {verdict}"
+
+
+def _open(context: Context, run_id: str) -> None:
     from runbook.service import pages
 
     found = pages.run(context, run_id)
@@ -143,8 +169,3 @@ def _open(context: Any, run_id: str) -> None:
         path.write_bytes(content)
     webbrowser.open(path.as_uri())
     typer.echo(str(path))
-
-
-def _printable(text: str) -> str:
-    """`text` on one line, without what would steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)[:200]

@@ -7,14 +7,13 @@ is shown of a finding (rows, how it was found) travels as data too, and each sin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runbook.words import one_line, worst_status
+from runbook.words import one_line
 
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
@@ -52,11 +51,6 @@ class RunStatus(StrEnum):
     @property
     def ran_to_its_end(self) -> bool:
         return self in (RunStatus.COMPLETE, RunStatus.DEGRADED)
-
-
-def worst(statuses: Iterable[Status]) -> Status:
-    """The worst of `statuses`; unknown when there are none, for nothing checked is not ok."""
-    return Status(worst_status(statuses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +221,6 @@ class Conclusion(_Model):
     sources: tuple[SourceState, ...] = ()
     starts_at: str = ""
     as_of: str = ""
-
-    @property
-    def is_degraded(self) -> bool:
-        return any(not finding.status.is_known for finding in self.findings)
 
     def _ipython_display_(self) -> None:
         """Shows nothing: the session has shown it."""

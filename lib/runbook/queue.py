@@ -20,15 +20,27 @@ from procrastinate import exceptions, jobs, schema
 
 from runbook.errors import StorageError
 from runbook.history import Connection, Migration
+from runbook.history.database import only, rows
+from runbook.history.waiting import Queued
+from runbook.words import SEVERITIES
 
 RUNS = "runs"
 WATCH = "watch"
 MESSAGES = "messages"
 MAIL = "mail"
-_PRIORITY = {"critical": 100, "warning": 50, "info": 10}
+_PRIORITIES = dict(zip(SEVERITIES, (100, 50, 10), strict=True))
 _log = logging.getLogger(__name__)
 
 Task = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class _StalledJob:
+    """A job whose worker is gone. `run_state` is the state of its run, None where it is no run's job."""
+
+    id: int
+    task_name: str
+    run_state: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ class Queue:
             "run",
             RUNS,
             {"run": run},
-            priority=_PRIORITY.get(severity, 0),
+            priority=_PRIORITIES.get(severity, 0),
             lock=f"run:{incident}:{procedure}",
             delay_seconds=delay_seconds,
         )
@@ -61,8 +73,7 @@ class Queue:
         It looks for what was received until now: later alerts have a look, and their time, of their own.
         """
         now = datetime.now(UTC)
-        found = connection.execute("SELECT now() AS received").fetchone()
-        received = found["received"].isoformat() if found else ""
+        received = only(connection, datetime, "SELECT now()").isoformat()
         look = _job("dead_man", {"incident": incident, "received": received}, now + timedelta(seconds=seconds))
         steps = [
             _job("escalate", {"incident": incident, "level": level}, now + timedelta(minutes=minutes))
@@ -97,35 +108,39 @@ class Queue:
 
         The job of a run that has begun ends here (its run was given up); every other job is done again.
         """
-        found = connection.execute(
+        found = rows(
+            connection,
+            _StalledJob,
             """
-            SELECT j.id, j.task_name, r.state FROM procrastinate_jobs j
+            SELECT j.id, j.task_name, r.state AS run_state FROM procrastinate_jobs j
             LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
             LEFT JOIN runbook.runs r ON j.task_name = 'run' AND r.id = (j.args->>'run')::bigint
             WHERE j.status = 'doing'
-              AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %s))
+              AND (w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %(seconds)s))
             FOR UPDATE OF j SKIP LOCKED
             """,
-            [seconds],
-        ).fetchall()
+            seconds=seconds,
+        )
         for job in found:
-            if job["task_name"] == "run" and job["state"] != "queued":
-                connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", [job["id"]])
+            if job.task_name == "run" and job.run_state != "queued":
+                connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", [job.id])
             else:
-                connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", [job["id"]])
+                connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", [job.id])
         return len(found)
 
-    def without_job(self, connection: Connection) -> list[dict[str, Any]]:
-        """Runs that wait for minutes and that no job stands for: id, incident_id, procedure, severity."""
-        return connection.execute(
+    def without_job(self, connection: Connection) -> list[Queued]:
+        """Runs that wait for minutes and that no job stands for."""
+        return rows(
+            connection,
+            Queued,
             """
-            SELECT r.id, r.incident_id, r.procedure, r.severity FROM runbook.runs r
+            SELECT r.id AS run, r.incident_id AS incident, r.procedure, r.severity FROM runbook.runs r
             WHERE r.state = 'queued' AND r.queued_at < now() - interval '2 minutes' AND NOT EXISTS
                 (SELECT 1 FROM procrastinate_jobs j WHERE j.task_name = 'run' AND j.status IN ('todo', 'doing')
                  AND (j.args->>'run')::bigint = r.id)
             LIMIT 100
-            """
-        ).fetchall()
+            """,
+        )
 
 
 @contextlib.contextmanager
@@ -162,9 +177,10 @@ def migrations() -> tuple[Migration, ...]:
     Its own files are recorded under their names, so that an upgrade of Procrastinate brings its steps along.
     """
     files = sorted(Path(schema.migrations_path).glob("*.sql"))
-    recorded = " ".join(f"('procrastinate {file.stem}')," for file in files).rstrip(",")
     first = schema.SchemaManager.get_schema()
-    record = f"INSERT INTO runbook.migrations (name) VALUES {recorded} ON CONFLICT DO NOTHING"  # noqa: S608 - file names
+    names = ", ".join(f"('procrastinate {file.stem}')" for file in files)
+    # S608: what is joined are the names of Procrastinate's own files.
+    record = f"INSERT INTO runbook.migrations (name) VALUES {names} ON CONFLICT DO NOTHING"  # noqa: S608
     place = "SET LOCAL search_path TO runbook, public;\n"
     later = (Migration(f"procrastinate {file.stem}", place + file.read_text(encoding="utf-8")) for file in files)
     return (Migration("procrastinate", f"{place}{first};\n{record}"), *later)

@@ -56,7 +56,6 @@ class Settings(BaseSettings):
     runbook_starts_at: datetime | None = Field(None, description="alert moment where none is given")
     runbook_evidence: str | None = Field(None, description="folder of evidence to replay, instead of asking")
     runbook_record: str | None = Field(None, description="folder to record evidence to")
-    runbook_run_id: str | None = Field(None, description="set by the runner")
     runbook_notebook: str | None = Field(None, description="the notebook that runs, set by the runner")
     runbook_postgres_bin: str | None = Field(None, description="folder with initdb and postgres")
     runbook_state: str | None = Field(None, description="folder for the embedded PostgreSQL and the demo")

@@ -28,6 +28,7 @@ from runbook.steps.agents.figures import (
     Need,
     Needed,
     Online,
+    Resources,
     Signals,
     Trouble,
 )
@@ -173,7 +174,7 @@ def test_a_missing_pod_is_down() -> None:
         ((in_trouble(Needed.DATABASE, Trouble.POOL),), Cause(Blamed.DATABASE, ("postgres",))),
         ((in_trouble(Needed.LLM, Trouble.BREAKER),), Cause(Blamed.LLM, ("bifrost",))),
         (
-            (agents.Resources((), (), ("trend-agent",), 0.5), Need(Needed.LLM, (), **NO_SAMPLE)),
+            (Resources((), (), ("trend-agent",), 0.5), Need(Needed.LLM, (), **NO_SAMPLE)),
             Cause(Blamed.CPU, ("trend-agent",)),
         ),
         (

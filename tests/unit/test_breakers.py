@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import promql_parser
 import pytest
 
 from runbook.alert import Alert, Window
-from runbook.findings import Table
-from runbook.legacy import Finding
-from runbook.outcome import Status
+from runbook.findings import Finding, Findings, step_id
+from runbook.outcome import Status, Verdict
 from runbook.sources.metrics import union
-from runbook.steps.breakers import observations as breakers
-from runbook.steps.dependencies import language_models, market_access, middleware, postgresql, trading_flow
+from runbook.steps import breakers, dependencies
+from runbook.steps.breakers import openings, requests
+from runbook.steps.breakers.figures import Affected, Lane, Service, State, States
+from runbook.steps.dependencies import (
+    Database,
+    Exchange,
+    Pool,
+    language_models,
+    market_access,
+    middleware,
+    postgresql,
+    trading_flow,
+)
+from runbook.steps.platform import Rollout, Rollouts
+from runbook.steps.sessions import TradingBreakers
 from runbook.steps.shared.levels import level, rise
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
@@ -31,20 +44,26 @@ def series(*pairs: tuple[float, float]) -> pd.DataFrame:
     return pd.DataFrame({"time": times, "value": [value for _, value in pairs]})
 
 
-def states(**first_open_minutes: float) -> Finding:
-    first = {name: MOMENT + timedelta(minutes=minutes) for name, minutes in first_open_minutes.items()}
-    figures = {
-        "first_open": first,
-        "last_open": first,
-        "state": dict.fromkeys(first, "open"),
-        "times": dict.fromkeys(first, 1),
-    }
-    return Finding("breakers.states", Status.CRITICAL, "", figures=figures)
+def lane(name: str, minutes: float, state: State = State.OPEN) -> Lane:
+    """A breaker that opened once, so many minutes from the alert."""
+    opened_at = MOMENT + timedelta(minutes=minutes)
+    return Lane(name, state, 1.0, 1, opened_at, opened_at, share_open=0.1, samples=series())
 
 
-UNKNOWN = Finding("breakers.states", Status.UNKNOWN, "not known")
+def states(*lanes: Lane, **first_open_minutes: float) -> Finding[States]:
+    opened = (lane(name, minutes) for name, minutes in first_open_minutes.items())
+    return Finding(Status.CRITICAL, "", figures=States((*lanes, *opened)))
 
 
+UNKNOWN = Finding[States](Status.UNKNOWN, "not known")
+
+
+BREAKER_QUERIES = (
+    openings.STATES_QUERY,
+    openings.FREQUENCY_QUERY,
+    requests.FAILURES_QUERY,
+    requests.EFFECTS_QUERY,
+)
 QUERIES = (
     language_models.LLM_QUERIES,
     market_access.EXCHANGE_QUERIES,
@@ -53,24 +72,64 @@ QUERIES = (
 )
 
 
-@pytest.mark.parametrize("expression", [*breakers.expressions().values(), *map(union, QUERIES)])
+@pytest.mark.parametrize("expression", [*BREAKER_QUERIES, *map(union, QUERIES)])
 def test_every_query_is_promql(expression: str) -> None:
     assert promql_parser.parse(expression) is not None
 
 
+class Metrics:
+    """A source whose every answer is this frame."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.frame = frame
+
+    def range(self, *_: object, **__: object) -> Metrics:
+        return self
+
+
+def found_states(**values: tuple[tuple[float, float], ...]) -> Finding[States]:
+    """What `states` finds in such (minutes from the alert, value) pairs of each breaker."""
+    frames = [series(*pairs).assign(service=name) for name, pairs in values.items()]
+    return breakers.states(Metrics(pd.concat(frames)), WINDOW)  # type: ignore[arg-type]
+
+
+def test_a_breaker_that_opened_and_closed_is_told_apart_from_one_that_is_open() -> None:
+    found = found_states(exchange=((-9, 0), (-2, 1), (7, 1)), llm=((-9, 0), (-6, 1), (-5, 0), (7, 0)))
+    assert found.title == "Open now: exchange"
+    assert [(lane.name, lane.state, lane.openings) for lane in found.known.lanes] == [
+        ("exchange", State.OPEN, 1),
+        ("llm", State.CLOSED, 1),
+    ]
+    assert found.known.lanes[0].first_open == MOMENT - timedelta(minutes=2)
+    assert [lane.name for lane in found.known.opened] == ["llm", "exchange"]
+
+
+def test_a_breaker_whose_samples_ended_is_not_called_closed() -> None:
+    found = found_states(exchange=((-9, 0), (2, 0)))
+    assert (found.status, found.title) == (Status.WARNING, "No sample now of: exchange")
+
+
+def test_a_value_that_no_document_names_is_no_state() -> None:
+    found = found_states(exchange=((-2, 1), (7, 3)))
+    assert found.known.lanes[0].state is State.UNDOCUMENTED
+    assert list(found.tables[0].frame["now"]) == ["state 3"]
+    assert "it is state 3 now" in breakers.affected(alert(), found).title
+
+
 def test_the_label_names_the_service() -> None:
-    found = breakers.affected(alert(service="llm"), states(exchange=-9, llm=-2))
-    assert (found.figures["service"], found.figures["others"]) == ("llm", "exchange")
+    found = breakers.affected(alert(service="llm"), states(exchange=-9, llm=-2)).known
+    assert (found.service, found.is_named, found.others) == (Service.LLM, True, ("exchange",))
 
 
 def test_without_a_label_the_first_to_open_is_meant() -> None:
-    assert breakers.affected(alert(), states(exchange=-2, database=-9)).figures["service"] == "database"
+    found = breakers.affected(alert(), states(exchange=-2, database=-9)).known
+    assert (found.service, found.is_named) == (Service.DATABASE, False)
 
 
 def test_a_named_service_is_known_without_the_metric_but_its_state_is_not() -> None:
     found = breakers.affected(alert(service="exchange"), UNKNOWN)
     assert found.status is Status.WARNING
-    assert found.figures["state"] == "unknown"
+    assert found.known.state is State.UNKNOWN
 
 
 def test_neither_label_nor_metric_is_unknown() -> None:
@@ -79,14 +138,15 @@ def test_neither_label_nor_metric_is_unknown() -> None:
 
 def test_a_hostile_label_names_no_service() -> None:
     found = breakers.affected(alert(service='"} or vector(1)', breaker_type="<script>"), states())
-    assert found.figures["service"] == ""
+    assert found.known.service is None
+    assert found.known.halt == "<script>"
     assert found.status is Status.WARNING
 
 
 def test_the_next_try_is_the_last_opening_and_the_open_timeout() -> None:
     affected = breakers.affected(alert(service="llm"), states(llm=7.5))
     found = breakers.recovery(affected, WINDOW)
-    assert found.figures["due"] == MOMENT + timedelta(minutes=8, seconds=30)
+    assert found.known.due == MOMENT + timedelta(minutes=8, seconds=30)
     assert "in 30 s" in found.title
 
 
@@ -94,17 +154,52 @@ def test_a_breaker_of_unknown_state_waits_for_nothing_known() -> None:
     assert breakers.recovery(breakers.affected(alert(service="llm"), UNKNOWN), WINDOW).status is Status.UNKNOWN
 
 
-def exchange(kind: str, growth: float) -> Finding:
-    figures = {"kind": kind, "errors_per_minute": 200.0, "kind_share": 0.9, "since": MOMENT - timedelta(minutes=9), "request_growth": growth,
-               "endpoint": "klines" if growth >= 2 else "", "requests_usual": 30.0, "requests_now": 30.0 * growth,
-               "requests_since": MOMENT - timedelta(minutes=12)}  # fmt: skip
-    return Finding("dependencies.exchange", Status.CRITICAL, "", figures=figures)
+def exchange(kind: str, growth: float = 1.0) -> Finding[Exchange]:
+    figures = Exchange(
+        errors_per_minute=200.0,
+        usual_errors_per_minute=1.0,
+        trouble=bool(kind),
+        kind=kind,
+        kind_share=0.9,
+        since=MOMENT - timedelta(minutes=9),
+        endpoint="klines" if growth >= 2 else "",
+        request_growth=growth,
+        requests_now=30.0 * growth,
+        requests_usual=30.0,
+        requests_since=MOMENT - timedelta(minutes=12),
+        slow_endpoint="",
+        slowdown=1.0,
+        slow_ms=90.0,
+        usual_slow_ms=90.0,
+    )
+    return Finding(Status.CRITICAL, "", figures=figures)
 
 
-def conclude(*more: Finding) -> str:
-    known = states(exchange=-2)
-    found = [known, breakers.affected(alert(service="exchange"), known), *more]
-    return breakers.decide({one.id: one for one in found}, alert(service="exchange"), WINDOW).summary
+def pool(*, exhausted: bool = False, disk_share: float = 0.1) -> Finding[Pool]:
+    figures = Pool(10.0, 0.0, 10.0, exhausted, None, 3.0, 900.0, 9.0, disk_share, series(), series())
+    return Finding(Status.WARNING, "", figures=figures)
+
+
+def server(*, full: bool = False, waiting: float = 0.0) -> Finding[Database]:
+    figures = Database(
+        connections=97.0,
+        max_connections=100.0,
+        share=0.97,
+        full=full,
+        active=3.0,
+        idle_in_transaction=0.0,
+        waiting_for_locks=waiting,
+        oldest_transaction_seconds=1.0,
+        in_recovery=False,
+        size_bytes=1e9,
+    )
+    return Finding(Status.WARNING, "", figures=figures)
+
+
+def conclude(service: Service, *more: Finding[Any]) -> Verdict:
+    known = states(**{service.value: -2})
+    named = alert(service=service.value)
+    return breakers.decide(Findings([known, breakers.affected(named, known), *more]), named, WINDOW)
 
 
 @pytest.mark.parametrize(
@@ -118,27 +213,84 @@ def conclude(*more: Finding) -> str:
     ],
 )
 def test_the_kind_of_errors_decides_the_cause(kind: str, growth: float, expected: str) -> None:
-    assert expected in conclude(exchange(kind, growth))
+    assert expected in conclude(Service.EXCHANGE, exchange(kind, growth)).summary
+
+
+SILENT = Finding[Database](Status.UNKNOWN, "no answer", "It is away.", id=step_id(dependencies.database))
+
+
+@pytest.mark.parametrize(
+    ("found", "decision"),
+    [
+        ((pool(exhausted=True), server()), "free the pool: find what holds its connections"),
+        ((pool(exhausted=True), server(full=True)), "free connections on the server"),
+        ((pool(), server(waiting=3.0)), "end the transaction that holds the locks"),
+        ((pool(disk_share=0.95), SILENT), "restore the database"),
+        ((pool(disk_share=0.95), server()), "free disk space"),
+        ((pool(),), "read the logs, hold the rest"),
+    ],
+)
+def test_the_database_s_own_checks_decide_what_to_do(found: tuple[Finding[Any], ...], decision: str) -> None:
+    verdict = conclude(Service.DATABASE, *found)
+    assert verdict.decision == decision
+    assert "See who holds the connections" in [action.title for action in verdict.actions]
+
+
+def test_an_exhausted_pool_is_named_where_the_exchange_answers_as_usual() -> None:
+    verdict = conclude(Service.EXCHANGE, exchange(""), pool(exhausted=True))
+    assert "connection pool is exhausted; the exchange answers as usual" in verdict.summary
+    assert "See who holds the connections" in [action.title for action in verdict.actions]
+
+
+def test_without_the_exchange_s_metrics_its_cause_is_not_known() -> None:
+    assert "not known: the exchange's metrics gave no answer" in conclude(Service.EXCHANGE).summary
+
+
+def test_credentials_that_are_refused_are_looked_at() -> None:
+    titles = [action.title for action in conclude(Service.EXCHANGE, exchange("authentication")).actions]
+    assert "Look at when the secret changed" in titles
 
 
 def test_the_rollout_before_the_requests_rose_is_named_and_a_later_one_is_not() -> None:
-    rows = [{"at": pd.Timestamp(MOMENT + timedelta(minutes=m)), "deployment": name, "what": "rolled out, revision 8"}
-            for m, name in ((-14, "market-data-server"), (3, "api"), (-200, "redis"))]  # fmt: skip
-    rollouts = Finding("platform.rollouts", Status.WARNING, "", tables=(Table("", pd.DataFrame(rows)),))
-    summary = conclude(exchange("rate_limit", 12.0), rollouts)
-    assert "market-data-server" in summary
+    changes = ((-14, "market-data-server"), (3, "api"), (-200, "redis"))
+    rolled = tuple(Rollout(MOMENT + timedelta(minutes=minutes), name, "8") for minutes, name in changes)
+    rollouts = Finding(Status.WARNING, "", figures=Rollouts(rolled))
+    summary = conclude(Service.EXCHANGE, exchange("rate_limit", 12.0), rollouts).summary
+    assert "market-data-server rolled out, revision 8" in summary
     assert "api rolled" not in summary
     assert "redis" not in summary
 
 
 def test_no_states_and_no_service_is_unknown() -> None:
-    assert breakers.decide({"breakers.states": UNKNOWN}, alert(), WINDOW).status is Status.UNKNOWN
+    assert breakers.decide(Findings([UNKNOWN]), alert(), WINDOW).status is Status.UNKNOWN
+
+
+def test_a_named_service_of_unknown_state_is_not_called_closed() -> None:
+    named = alert(service="exchange")
+    verdict = breakers.decide(Findings([UNKNOWN, breakers.affected(named, UNKNOWN)]), named, WINDOW)
+    assert verdict.status is Status.UNKNOWN
+    assert "Whether the exchange breaker is still open is not known" in verdict.summary
 
 
 def test_nothing_opened_is_healthy() -> None:
     known = states()
-    found = {one.id: one for one in (known, breakers.affected(alert(), known))}
+    found = Findings([known, breakers.affected(alert(), known)])
     assert breakers.decide(found, alert(), WINDOW).status is Status.OK
+
+
+def test_a_tripped_halt_without_an_open_breaker_is_critical() -> None:
+    known = states()
+    halt = Finding(Status.CRITICAL, "", figures=TradingBreakers(("max_drawdown", "daily_loss")))
+    verdict = breakers.decide(Findings([known, breakers.affected(alert(), known), halt]), alert(), WINDOW)
+    assert verdict.status is Status.CRITICAL
+    assert "a trading halt is tripped (max_drawdown, daily_loss)" in verdict.summary
+
+
+def test_a_closed_breaker_that_the_alert_names_and_that_never_opened_is_healthy() -> None:
+    closed = Lane("exchange", State.CLOSED, 0.0, 0, None, None, share_open=0.0, samples=series())
+    affected = Finding(Status.OK, "", figures=Affected(Service.EXCHANGE, is_named=True, lane=closed))
+    verdict = breakers.decide(Findings([states(closed), affected]), alert(), WINDOW)
+    assert (verdict.status, verdict.decision) == (Status.OK, "no action, watch")
 
 
 def test_a_level_knows_its_usual_its_growth_and_its_rise() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -92,6 +95,10 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {**yaml.safe_load(CATALOG.read_text()), **changes}
 
 
+def with_commands(*commands: str) -> dict[str, Any]:
+    return changed(procedures={"AnyAlert": {"category": "c", "channel": "d", "commands": list(commands)}})
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -110,6 +117,10 @@ def changed(**changes: Any) -> dict[str, Any]:
             "A belongs to both AnyAlert and X",
         ),
         (changed(procedures={"AnyAlert": {"category": "c", "channel": "d", "alerts": {"A": "fatal"}}}), "A"),
+        (with_commands("kubectl get pods"), "procedures.AnyAlert: at least two of the commands"),
+        (with_commands("df -h", "kubectl get pod/<pod>"), "procedures.AnyAlert: .* asks for <pod>"),
+        (with_commands("df -h", "sh -c 'df"), "procedures.AnyAlert: .* a quote that is not closed"),
+        (with_commands(*["df -h"] * 7), "procedures.AnyAlert.commands: .* at most 6"),
     ],
 )
 def test_a_wrong_catalog_is_refused_with_the_place(tmp_path: Path, data: Any, message: str) -> None:
@@ -129,3 +140,57 @@ def test_a_catalog_that_is_no_yaml_names_the_line(tmp_path: Path) -> None:
 def test_a_missing_catalog_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"catalog\.yaml cannot be read"):
         catalog.load(tmp_path / "catalog.yaml")
+
+
+@pytest.mark.parametrize("procedure", [*PROCEDURES, "AnyAlert", "SystemHealth"])
+def test_every_procedure_has_first_commands_of_its_own(procedure: str) -> None:
+    assert len(catalog.load(CATALOG).procedures[procedure].commands) >= 2
+
+
+def every_command() -> list[str]:
+    procedures = catalog.load(CATALOG).procedures.values()
+    return list(dict.fromkeys(command for procedure in procedures for command in procedure.commands))
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_first_commands_only_read(command: str) -> None:
+    words = shlex.split(command)
+    assert words[0] == "kubectl"
+    assert words[1] in ("get", "describe", "logs", "top", "exec")
+    assert words[words.index("-n") + 1] == "<namespace>"
+    if words[1] == "exec":
+        assert words[words.index("--") + 1] in ("psql", "promtool", "amtool", "df")
+    if "psql" in words:
+        assert words[-1].startswith("SELECT ")
+
+
+@pytest.mark.parametrize("command", [command for command in every_command() if "promtool" in command])
+def test_first_commands_ask_prometheus_for_what_the_steps_ask_too(command: str) -> None:
+    expression = shlex.split(command)[-1]
+    promql_parser.parse(expression)
+    steps = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "lib" / "runbook" / "steps").rglob("*.py"))
+    for metric in re.findall(r"\b(?:cryptofunk|circuit_breaker|health_check)_\w+", expression):
+        assert metric.removesuffix("_bucket") in steps
+
+
+def test_first_commands_of_an_alert() -> None:
+    loaded = catalog.load(CATALOG)
+    without = loaded.first_commands("AgentDown", {"node": "n1"}, "trading")
+    with_pod = loaded.first_commands("AgentDown", {"node": "n1", "pod": "trend-agent-1"}, "trading")
+    assert "kubectl get pods -n trading -l app.kubernetes.io/component=trading-agent" in without
+    assert set(with_pod) - set(without) == {
+        "kubectl describe -n trading pod/trend-agent-1",
+        "kubectl logs -n trading pod/trend-agent-1 --tail=100",
+    }
+
+
+def test_a_procedure_without_commands_has_the_general_ones(tmp_path: Path) -> None:
+    data = changed()
+    data["procedures"]["AgentDown"].pop("commands")
+    path = tmp_path / "catalog.yaml"
+    path.write_text(yaml.safe_dump(data))
+    loaded = catalog.load(path)
+    general = loaded.first_commands("AnyAlert", {}, "cryptofunk")
+    assert len(general) >= 2
+    assert loaded.first_commands("AgentDown", {"pod": "x"}, "cryptofunk") == general
+    assert loaded.first_commands("NoLongerThere", {}, "cryptofunk") == general

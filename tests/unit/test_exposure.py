@@ -36,8 +36,17 @@ class Source:
 
 
 def limits_row(**changes: Any) -> pd.DataFrame:
-    row = {"session_id": "s1", "mode": "LIVE", "max_position_size": "0.1", "max_positions": "3", "default_stop_loss": "0.02", "min_confidence": "0.7",
-           "equity": 10_000.0, "stored_equity": 10_000.0, "initial_capital": 10_000.0}  # fmt: skip
+    row = {
+        "session_id": "s1",
+        "mode": "LIVE",
+        "max_position_size": "0.1",
+        "max_positions": "3",
+        "default_stop_loss": "0.02",
+        "min_confidence": "0.7",
+        "equity": 10_000.0,
+        "stored_equity": 10_000.0,
+        "initial_capital": 10_000.0,
+    }
     return pd.DataFrame([{**row, **changes}])
 
 
@@ -48,11 +57,24 @@ def bounds(**changes: Any) -> Finding[Limits]:
 def held(*positions: tuple[str, float, float], agent: str = "trend-follower") -> pd.DataFrame:
     """Open positions as (symbol, notional now, notional at entry), the newest last."""
     rows = [
-        {"position_id": f"p{i}", "symbol": symbol, "side": "LONG", "quantity": now / 100, "entry_price": entry / (now / 100), "last_price": 100.0, "notional": now,
-         "entry_notional": entry, "unrealized_pnl": now - entry, "stop_loss": 95.0, "agent": f"{agent}-{i}", "session_id": "s1", "entry_equity": 10_000.0,
-         "entry_time": pd.Timestamp(MOMENT - timedelta(minutes=60 - i))}
+        {
+            "position_id": f"p{i}",
+            "symbol": symbol,
+            "side": "LONG",
+            "quantity": now / 100,
+            "entry_price": entry / (now / 100),
+            "last_price": 100.0,
+            "notional": now,
+            "entry_notional": entry,
+            "unrealized_pnl": now - entry,
+            "stop_loss": 95.0,
+            "agent": f"{agent}-{i}",
+            "session_id": "s1",
+            "entry_equity": 10_000.0,
+            "entry_time": pd.Timestamp(MOMENT - timedelta(minutes=60 - i)),
+        }
         for i, (symbol, now, entry) in enumerate(positions)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows)
 
 
@@ -133,12 +155,26 @@ def test_nothing_is_reduced_within_the_limits() -> None:
 
 
 def opened(current: Finding[exposure.Exposure], stated: list[Any]) -> pd.DataFrame:
-    return pd.DataFrame({
-        "position_id": [f"p{i}" for i in range(len(stated))], "symbol": current.known.positions.sort_values("position_id")["symbol"].tolist()[: len(stated)],
-        "side": "LONG", "entry_time": pd.Timestamp(MOMENT), "agent": "trend-follower", "signal": "BUY", "confidence": 0.8, "reasoning": "because", "model": "m",
-        "signalled_at": pd.Timestamp(MOMENT), "entry_reason": "because", "risk_answer": ["Approved" if one is not None else None for one in stated],
-        "risk_confidence": 0.8, "answered_at": pd.Timestamp(MOMENT), "stated_share": [None if one is None else str(one) for one in stated],
-    })  # fmt: skip
+    symbols = current.known.positions.sort_values("position_id")["symbol"].tolist()[: len(stated)]
+    return pd.DataFrame(
+        {
+            "position_id": [f"p{i}" for i in range(len(stated))],
+            "symbol": symbols,
+            "side": "LONG",
+            "entry_time": pd.Timestamp(MOMENT),
+            "agent": "trend-follower",
+            "signal": "BUY",
+            "confidence": 0.8,
+            "reasoning": "because",
+            "model": "m",
+            "signalled_at": pd.Timestamp(MOMENT),
+            "entry_reason": "because",
+            "risk_answer": ["Approved" if one is not None else None for one in stated],
+            "risk_confidence": 0.8,
+            "answered_at": pd.Timestamp(MOMENT),
+            "stated_share": [None if one is None else str(one) for one in stated],
+        }
+    )
 
 
 def answers(current: Finding[exposure.Exposure], stated: list[Any]) -> Finding[Approvals]:
@@ -148,9 +184,14 @@ def answers(current: Finding[exposure.Exposure], stated: list[Any]) -> Finding[A
 
 @pytest.mark.parametrize(
     ("entry", "reason", "repeats"),
-    [("trend: EMA cross", "EMA cross", True), ("because", "because", True), (None, "EMA cross", True), ("by hand", "EMA cross", False),
-     ("by hand", None, False)],
-)  # fmt: skip
+    [
+        ("trend: EMA cross", "EMA cross", True),
+        ("because", "because", True),
+        (None, "EMA cross", True),
+        ("by hand", "EMA cross", False),
+        ("by hand", None, False),
+    ],
+)
 def test_a_reason_is_shown_once(entry: str | None, reason: str | None, repeats: bool) -> None:
     current = now(("SOLUSDT", 900.0, 900.0))
     frame = opened(current, [0.09]).assign(entry_reason=entry, reasoning=reason)

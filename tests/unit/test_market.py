@@ -13,7 +13,7 @@ from runbook.alert import Window
 from runbook.findings import Finding
 from runbook.outcome import Status
 from runbook.steps.drawdown import ByFills, MarketCause, market
-from runbook.steps.drawdown.figures import Measure
+from runbook.steps.drawdown.figures import LossCause, Measure
 from runbook.steps.drawdown.measures import measured
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
@@ -64,7 +64,7 @@ def test_a_fall_with_the_market_is_market_wide() -> None:
     found = judged(
         10_000 * np.cumprod(1 + 0.5 * moves), closes(A=100 * np.cumprod(1 + moves), B=7 * np.cumprod(1 + moves))
     )
-    assert found.known.kind == "market-wide"
+    assert found.known.kind is LossCause.MARKET_WIDE
     assert found.known.beta == pytest.approx(0.5, rel=0.02)
     assert found.known.explained_share == pytest.approx(1.0, rel=0.1)
 
@@ -74,12 +74,12 @@ def test_a_fall_in_a_calm_market_is_the_strategys_own() -> None:
     found = judged(
         10_000 * np.cumprod(1 + np.full(368, -0.0004)), closes(A=100 * np.cumprod(1 + random.normal(0, 0.0002, 368)))
     )
-    assert found.known.kind == "strategy-specific"
+    assert found.known.kind is LossCause.STRATEGY_SPECIFIC
 
 
 def test_no_loss_needs_no_cause() -> None:
     moves = np.full(368, 0.0002)
-    assert judged(10_000 * np.cumprod(1 + moves), closes(A=100 * np.cumprod(1 + moves))).known.kind == "no loss"
+    assert judged(10_000 * np.cumprod(1 + moves), closes(A=100 * np.cumprod(1 + moves))).known.kind is LossCause.NO_LOSS
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,26 @@ def test_too_few_candles_are_unknown(table: pd.DataFrame) -> None:
 
 def test_a_market_that_does_not_move_explains_nothing() -> None:
     found = judged(np.linspace(10_000, 8_000, 368), closes(A=np.full(368, 100.0)))
-    assert found.known.kind != "market-wide"
+    assert found.known.kind is not LossCause.MARKET_WIDE
     assert found.status is not Status.OK
 
 
 @pytest.mark.parametrize(
     ("lost", "share", "kind"),
-    [(-0.005, 0.9, "no loss"), (0.1, 0.0, "no loss"), (-0.1, 0.6, "market-wide"), (-0.1, 0.59, "mixed"), (-0.1, 0.31, "mixed"), (-0.1, 0.3, "strategy-specific"),
-     (-0.1, -2.0, "strategy-specific"), (-0.1, float("nan"), "strategy-specific"), (-0.1, 5.0, "market-wide")],
-)  # fmt: skip
-def test_the_bounds(lost: float, share: float, kind: str) -> None:
-    assert market.kind_of(lost, share) == kind
+    [
+        (-0.005, 0.9, LossCause.NO_LOSS),
+        (0.1, 0.0, LossCause.NO_LOSS),
+        (-0.1, 5.0, LossCause.MARKET_WIDE),
+        (-0.1, 0.6, LossCause.MARKET_WIDE),
+        (-0.1, 0.59, LossCause.MIXED),
+        (-0.1, 0.31, LossCause.MIXED),
+        (-0.1, 0.3, LossCause.STRATEGY_SPECIFIC),
+        (-0.1, -2.0, LossCause.STRATEGY_SPECIFIC),
+        (-0.1, float("nan"), LossCause.STRATEGY_SPECIFIC),
+    ],
+)
+def test_the_bounds(lost: float, share: float, kind: LossCause) -> None:
+    assert market.kind_of(lost, share) is kind
 
 
 def test_the_fall_began_where_a_tenth_was_not_yet_lost() -> None:

@@ -62,7 +62,8 @@ def parts(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
 
 
 def contributed(frame: pd.DataFrame) -> Finding[drawdown.Contributions]:
-    return drawdown.contributions(SESSION, fills(), Tables(positions__contributions=frame), WINDOW)  # type: ignore[arg-type]
+    tables = Tables(positions__contributions=frame)
+    return drawdown.contributions(SESSION, fills(), tables, WINDOW)  # type: ignore[arg-type]
 
 
 def test_the_agent_that_lost_most_is_named_with_its_share_of_the_losses() -> None:
@@ -100,8 +101,21 @@ def test_nothing_was_held() -> None:
 @pytest.mark.parametrize(("without", "status"), [(0, Status.OK), (1, Status.WARNING)])
 def test_open_positions_without_a_stop(without: int, status: Status) -> None:
     stops = [None] * without + [90.0] * (2 - without)
-    frame = pd.DataFrame({"symbol": ["A", "B"], "side": "LONG", "quantity": 1.0, "entry_price": 100.0, "last_price": 95.0, "unrealized_pnl": -5.0,
-                          "notional": 95.0, "stop_loss": pd.Series(stops, dtype=float), "agent": "x", "entry_time": START, "position_id": "p"})  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "symbol": ["A", "B"],
+            "side": "LONG",
+            "quantity": 1.0,
+            "entry_price": 100.0,
+            "last_price": 95.0,
+            "unrealized_pnl": -5.0,
+            "notional": 95.0,
+            "stop_loss": pd.Series(stops, dtype=float),
+            "agent": "x",
+            "entry_time": START,
+            "position_id": "p",
+        }
+    )
     found = exposure.open_positions(Tables(positions__open=frame), WINDOW)  # type: ignore[arg-type]
     assert found.status is status
     assert found.known.without_stop == without

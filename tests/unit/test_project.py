@@ -102,8 +102,9 @@ def test_ci_ends_with_make_test() -> None:
     assert script[-1] == "make test"
 
 
-INVESTIGATION = {"session", "charts", "tables", "steps", "sources"}
-SERVICE = {"runner", "report", "kernels", "history", "queue", "service", "notify"}
+def test_pytest_finds_what_tests_import_wherever_it_is_called_from(pytestconfig: pytest.Config) -> None:
+    """CONTRIBUTING says `.venv/bin/pytest`, which puts no folder on the path, unlike `python -m pytest`."""
+    assert ROOT in [Path(folder) for folder in pytestconfig.getini("pythonpath")]
 
 
 def imports(path: Path) -> set[str]:
@@ -115,23 +116,6 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
-
-
-def own_imports(path: Path) -> set[str]:
-    """The modules of our own package that the file at `path` imports: first name below `runbook`."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("runbook.")}
-
-
-def files_of(modules: set[str]) -> list[Path]:
-    package = ROOT / "lib" / "runbook"
-    return [p for p in sorted(package.rglob("*.py")) if p.relative_to(package).parts[0].removesuffix(".py") in modules]
-
-
-def test_the_two_halves_never_import_each_other() -> None:
-    """The layers forbid one direction; this forbids both. They meet in the executed notebook."""
-    for one, other in ((INVESTIGATION, SERVICE), (SERVICE, INVESTIGATION)):
-        for path in files_of(one):
-            assert not own_imports(path) & other, path
 
 
 def test_what_the_package_imports_is_declared() -> None:

@@ -103,10 +103,22 @@ def test_the_deepest_episode_is_the_maximum_drawdown() -> None:
 
 def test_equity_from_fills_is_cash_and_holdings_at_the_last_close() -> None:
     times = pd.date_range(START, periods=4, freq="60s")
-    fills = pd.DataFrame({"symbol": ["A", "A", "B"], "bucket": [times[0], times[2], times[1]], "quantity": [2.0, -2.0, 1.0],
-                          "cash": [-200.0 - 1, 220.0 - 1, -50.0]})  # fmt: skip
-    closes = pd.DataFrame({"symbol": ["A"] * 4 + ["B"] * 3, "bucket": [*times, *times[1:]], "close": [101.0, 95, 110, 120, 51, 52, 40],
-                           "time": [t + timedelta(seconds=59) for t in [*times, *times[1:]]]})  # fmt: skip
+    fills = pd.DataFrame(
+        {
+            "symbol": ["A", "A", "B"],
+            "bucket": [times[0], times[2], times[1]],
+            "quantity": [2.0, -2.0, 1.0],
+            "cash": [-200.0 - 1, 220.0 - 1, -50.0],
+        }
+    )
+    closes = pd.DataFrame(
+        {
+            "symbol": ["A"] * 4 + ["B"] * 3,
+            "bucket": [*times, *times[1:]],
+            "close": [101.0, 95, 110, 120, 51, 52, 40],
+            "time": [t + timedelta(seconds=59) for t in [*times, *times[1:]]],
+        }
+    )
     made = from_cash_and_quantities(fills, closes, 1000.0, START - timedelta(minutes=5))
     # capital − 201 + 2·101; then − 50 and B at 51; then A sold; B falls to 40
     assert made["value"].tolist() == pytest.approx([1000, 799 + 202, 749 + 190 + 51, 968 + 52, 968 + 40])
@@ -207,6 +219,14 @@ def test_hostile_names_leave_no_command() -> None:
     for action in verdict.actions:
         if "<<'SQL'" not in action.command:
             assert "rm" not in shlex.split(action.command.replace("$ALERTMANAGER_URL", "url"), comments=True)
+
+
+def test_an_agent_named_like_the_gauge_is_stopped_and_no_exporter_restarted() -> None:
+    cases = cause(LossCause.STRATEGY_SPECIFIC, explained_share=0.05), who("the gauge", 0.9)
+    verdict = decided(measures(0.12, 0.12, 0.12), *cases)
+    assert verdict.decision == "modify strategy: stop the gauge"
+    assert verdict.actions[0].title == "Pause trading"
+    assert not any("exporter" in action.title for action in verdict.actions)
 
 
 def test_history_says_when_it_is_unusual() -> None:

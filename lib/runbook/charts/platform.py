@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import pandas as pd
 
@@ -13,22 +12,27 @@ from runbook.charts.figure import Line, states, timeline
 from runbook.charts.frame import Chart, Threshold
 from runbook.findings import Finding
 from runbook.steps.alerting import Evaluated
+from runbook.steps.breakers import Failures, States
+from runbook.steps.breakers.wording import worst_failures
 from runbook.steps.dependencies import Exchange, Pool
+from runbook.steps.error_rates import Api, Components
 from runbook.words import amount
 
 _STATES = {0.0: ("closed", "green"), 1.0: ("open", "alarm"), 2.0: ("half-open", "amber")}
 
 
-def breaker_states(finding: Any, window: Window) -> Chart | None:
+def breaker_states(finding: Finding[States], window: Window) -> Chart | None:
     """Every breaker's state around the alert."""
-    return states(finding.title, _near(window), finding.series["states"], _STATES)
+    lanes = {lane.name: lane.samples for lane in finding.known.lanes}
+    return states(finding.title, _near(window), lanes, _STATES)
 
 
-def failure_ratio(finding: Any, window: Window) -> Chart | None:
+def failure_ratio(finding: Finding[Failures], window: Window) -> Chart | None:
     """The share of failed requests by breaker, with the ratio at which it trips."""
-    trip = 0.6
-    return timeline(finding.title.split(";")[0], "%", _near(window), _lines(finding.series["ratios"], _near(window)),
-                    thresholds=[Threshold(trip, f"trips at {amount(trip, '%')}")])  # fmt: skip
+    found, near = finding.known, _near(window)
+    ratios = {breaker.breaker: breaker.ratio for breaker in found.breakers}
+    limit = Threshold(found.trips_at, f"trips at {amount(found.trips_at, '%')}")
+    return timeline(worst_failures(found), "%", near, _lines(ratios, near), thresholds=[limit])
 
 
 def exchange_errors(finding: Finding[Exchange], window: Window) -> Chart | None:
@@ -55,16 +59,18 @@ def pool(finding: Finding[Pool], window: Window) -> Chart | None:
     return timeline(finding.title, "connections", window, lines, thresholds=[limit])
 
 
-def error_ratio(finding: Any, window: Window) -> Chart | None:
+def error_ratio(finding: Finding[Api], window: Window) -> Chart | None:
     """The share of API requests that fail with 5xx and 4xx, with the threshold."""
-    limit = finding.figures["threshold"]
-    return timeline(finding.title, "%", window, [Line(name, rows) for name, rows in finding.series["ratios"].items()],
-                    thresholds=[Threshold(limit, f"threshold {amount(limit, '%')}")])  # fmt: skip
+    found = finding.known
+    lines = [Line("5xx", found.server_curve), Line("4xx", found.client_curve)]
+    limit = Threshold(found.threshold, f"threshold {amount(found.threshold, '%')}")
+    return timeline(finding.title, "%", window, lines, thresholds=[limit])
 
 
-def errors_by_component(finding: Any, window: Window) -> Chart | None:
+def errors_by_component(finding: Finding[Components], window: Window) -> Chart | None:
     """Errors a minute by component."""
-    return timeline(finding.title, "errors a minute", window, _lines(finding.series["errors"], window))
+    errors = {component.name: component.errors for component in finding.known.components}
+    return timeline(finding.title, "errors a minute", window, _lines(errors, window))
 
 
 def expression(finding: Finding[Evaluated], window: Window) -> Chart | None:

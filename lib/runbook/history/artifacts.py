@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from runbook.errors import ConfigurationError, StorageError
 from runbook.history import archive
 from runbook.settings import Settings
 
-_log = logging.getLogger(__name__)
 NAMES = ("report.html", "notebook.ipynb", "outcome.json")
 # What object stores and their clients raise; many clients' own errors are no OSError but ValueError or RuntimeError.
 _FAILURES = (OSError, ValueError, RuntimeError, KeyError, TimeoutError)
@@ -31,7 +29,10 @@ _NEXT = {
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """The store at `url`. `spool` is the local folder that runs are written to; the store itself where that is local."""
+    """The store at `url`.
+
+    `spool` is the local folder that runs are written to; the store itself where that is local.
+    """
 
     url: str
     spool: Path
@@ -151,8 +152,8 @@ def _open_bucket(url: str, state: Path) -> Artifacts:
     name = root.split("/", 1)[0]
     if not name or any(c in url for c in "@?#") or "//" in root or not set(root.split("/")).isdisjoint({".", ".."}):
         raise ConfigurationError(
-            "RUNBOOK_ARTIFACTS has to be s3://BUCKET/PREFIX and nothing else; credentials go into AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, an address of your own into AWS_ENDPOINT_URL."
+            "RUNBOOK_ARTIFACTS has to be s3://BUCKET/PREFIX and nothing else; credentials go into AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY, an address of your own into AWS_ENDPOINT_URL."
         )
     return Artifacts(f"s3://{root}", state / "spool", Bucket(name), root, False)
 

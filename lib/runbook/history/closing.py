@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from runbook.history.database import Connection, row, rows
+from runbook.history.database import Connection, exists, value, values
 from runbook.history.events import note
+from runbook.words import duration
 
 # Of a storm i: none of the alerts that it covers fires in an incident that is open.
 _IS_SILENT = """NOT EXISTS (SELECT 1 FROM runbook.alerts a JOIN runbook.incidents c ON c.id = a.incident_id
@@ -20,26 +21,21 @@ def close_quiet(connection: Connection, incidents: Iterable[int]) -> tuple[int, 
     if not touched:
         return ()
     for incident in sorted(touched):
-        found = row(
-            connection,
-            """
-            SELECT id, now() - starts_at AS lasted FROM runbook.incidents i
+        statement = """
+            SELECT now() - starts_at FROM runbook.incidents i
             WHERE id = %(id)s AND kind = 'group' AND closed_at IS NULL AND NOT EXISTS
                 (SELECT 1 FROM runbook.alerts a WHERE a.incident_id = i.id AND a.resolved_at IS NULL)
-            """,
-            {"id": incident},
-        )
-        if found:
-            _close(connection, incident, "resolved", f"after {lasted(found['lasted'])}")
+            """
+        span = value(connection, timedelta, statement, id=incident)
+        if span is not None:
+            _close(connection, incident, "resolved", f"after {lasted(span)}")
             closed.append(incident)
-    covering = rows(
-        connection,
-        "SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id"
-        " WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL",
-        {"ids": touched},
-    )
-    for storm in covering:
-        closed.extend(_close_storm(connection, storm["id"]))
+    statement = """
+        SELECT DISTINCT i.id FROM runbook.alerts a JOIN runbook.incidents i ON i.id = a.storm_id
+        WHERE a.incident_id = ANY(%(ids)s) AND i.closed_at IS NULL
+        """
+    covering = values(connection, int, statement, ids=touched)
+    closed.extend(storm for storm in covering if _close_storm(connection, storm))
     return tuple(closed)
 
 
@@ -48,76 +44,59 @@ def close_by_hand(connection: Connection, incident: int, who: str) -> bool:
 
     A storm takes those along that have no place but in it.
     """
-    found = row(
-        connection, "SELECT id FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", {"id": incident}
-    )
-    if found:
+    is_open = exists(connection, "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL", id=incident)
+    if is_open:
         # Children before their storm, in the order in which a message that comes in locks them.
-        children = rows(
-            connection,
-            "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id",
-            {"id": incident},
-        )
+        statement = "SELECT id FROM runbook.incidents WHERE parent_id = %(id)s AND closed_at IS NULL ORDER BY id"
+        children = values(connection, int, statement, id=incident)
         for child in children:
-            _close(connection, child["id"], "closed", f"by {who}, with incident {incident}, which covers it")
+            _close(connection, child, "closed", f"by {who}, with incident {incident}, which covers it")
         _close(connection, incident, "closed", f"by {who}")
-    return bool(found)
+    return is_open
 
 
 def _close(connection: Connection, incident: int, how: str, text: str) -> None:
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = %s WHERE id = %s", [how, incident])
     note(connection, incident, how, text)
-    cancelled = rows(
-        connection,
-        """
+    statement = """
         UPDATE runbook.runs SET state = 'cancelled', finished_at = now(), note = %(why)s, verdict = %(why)s
         WHERE incident_id = %(id)s AND state = 'queued' RETURNING id
-        """,
-        {"id": incident, "why": f"Cancelled before it began: the incident was {how}."},
+        """
+    cancelled = values(
+        connection, int, statement, id=incident, why=f"Cancelled before it began: the incident was {how}."
     )
     for run in cancelled:
-        note(connection, incident, "cancelled", "its run had not begun", run["id"])
+        note(connection, incident, "cancelled", "its run had not begun", run)
 
 
-def _close_storm(connection: Connection, storm: int) -> list[int]:
-    """Close a storm with its last alert. Its waiting run goes on: it is the report of all of them."""
-    found = row(
-        connection,
-        f"""
-        SELECT now() - starts_at AS lasted FROM runbook.incidents i
+def _close_storm(connection: Connection, storm: int) -> bool:
+    """Close a storm if its last alert has gone. Its waiting run goes on: it is the report of all of them."""
+    statement = f"""
+        SELECT now() - starts_at FROM runbook.incidents i
         WHERE id = %(id)s AND closed_at IS NULL AND {_IS_SILENT}
-        """,  # noqa: S608 - a constant
-        {"id": storm},
-    )
-    if not found:
-        return []
+        """  # noqa: S608 - a constant
+    span = value(connection, timedelta, statement, id=storm)
+    if span is None:
+        return False
     connection.execute("UPDATE runbook.incidents SET closed_at = now(), closed_how = 'resolved' WHERE id = %s", [storm])
-    note(connection, storm, "resolved", f"after {lasted(found['lasted'])}")
-    return [storm]
+    note(connection, storm, "resolved", f"after {lasted(span)}")
+    return True
 
 
 def close_silent_storms(connection: Connection) -> list[int]:
-    """Close storms of whose alerts none fires any more -> their ids. Two last ones, ending at once, each saw the other."""
-    closed = rows(
-        connection,
-        f"""
+    """Close storms of whose alerts none fires any more -> their ids.
+
+    Two last alerts that end at once each still see the other: neither message closes their storm.
+    """
+    statement = f"""
         UPDATE runbook.incidents i SET closed_at = now(), closed_how = 'resolved'
         WHERE i.kind = 'storm' AND i.closed_at IS NULL AND i.last_seen_at < now() - interval '30 seconds'
           AND {_IS_SILENT}
         RETURNING i.id
-        """,  # noqa: S608 - a constant
-    )
-    return [storm["id"] for storm in closed]
+        """  # noqa: S608 - a constant
+    return values(connection, int, statement)
 
 
 def lasted(span: timedelta) -> str:
-    """A duration for a person: `40 s`, `12 min`, `3 h 5 min`, `2 d 4 h`."""
-    seconds = max(0, int(span.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 24:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"
+    """How long something lasted, in words; never less than nothing: an alert may begin later than our clock says."""
+    return duration(max(0.0, span.total_seconds()))

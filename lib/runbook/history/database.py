@@ -6,20 +6,24 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 import psycopg_pool
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import class_row, dict_row, scalar_row
 
 from runbook.errors import ConfigurationError, StorageError
 
-Connection = psycopg.Connection[DictRow]
+# Rows are read as a class of ours, through `row` and `rows`: what `execute` itself fetches has no type to read by key.
+Connection = psycopg.Connection[object]
 Result = TypeVar("Result")
+Row = TypeVar("Row")
+Stored = TypeVar("Stored", bound="StoredRow")
+Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
 # One number for everyone who migrates this database: the second waits, then finds nothing to do.
@@ -29,7 +33,9 @@ _CONFLICTS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailu
 _ATTEMPTS = 4
 # What PostgreSQL and its client say, and what we say of it: their own words may repeat parts of a mistyped address.
 _REASONS = {
-    "Connection refused": "the connection is refused; start the server, or correct host and port in RUNBOOK_DATABASE_URL",
+    "Connection refused": (
+        "the connection is refused; start the server, or correct host and port in RUNBOOK_DATABASE_URL"
+    ),
     "could not translate host name": "the host in RUNBOOK_DATABASE_URL is unknown",
     "failed to resolve host": "the host in RUNBOOK_DATABASE_URL is unknown",
     "authentication failed": "the login is refused; correct user and password in RUNBOOK_DATABASE_URL",
@@ -53,6 +59,13 @@ _REASONS = {
 
 class DatabaseAwayError(StorageError):
     """The database of queue and history does not answer. Start it; what was accepted is kept in it."""
+
+
+class StoredRow(Protocol):
+    """A class of rows that are all of one table's columns: a dataclass that names the table and its alias."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    TABLE: ClassVar[str]
 
 
 @dataclass(slots=True)
@@ -117,7 +130,7 @@ class Database:
         """Why the database cannot be used now, in one line; empty when it answers and has our schema."""
         try:
             with self.transaction() as connection:
-                has_schema = _value(connection, "SELECT to_regclass('runbook.runs') IS NOT NULL")
+                has_schema = value(connection, bool, "SELECT to_regclass('runbook.runs') IS NOT NULL")
         except StorageError as error:
             return str(error)
         return "" if has_schema else "The database of queue and history has no schema yet."
@@ -175,7 +188,7 @@ def _check_address(url: str) -> None:
 def _connection_class(refusal: Refusal) -> type[Connection]:
     """Connections that leave in `refusal` why they did not come about: the pool keeps that to itself."""
 
-    class Noting(psycopg.Connection[DictRow]):
+    class Noting(psycopg.Connection[object]):
         @classmethod
         def connect(cls, *arguments: Any, **options: Any) -> Any:
             try:
@@ -210,7 +223,7 @@ def migrate(database: Database, others: tuple[Migration, ...] = ()) -> list[str]
         ran: list[str] = []
         for step in (*_own(), *others):
             # Asked each time: a step may record others that it includes.
-            if row(connection, "SELECT 1 AS one FROM runbook.migrations WHERE name = %(n)s", {"n": step.name}):
+            if exists(connection, "SELECT 1 FROM runbook.migrations WHERE name = %(name)s", name=step.name):
                 continue
             try:
                 # No parameters: psycopg then sends the text as it is, many statements at once.
@@ -234,19 +247,76 @@ def storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def rows(connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> list[DictRow]:
-    """All rows of a query as dicts."""
-    return connection.execute(statement.encode(), parameters or {}).fetchall()
+def rows(connection: Connection, kind: type[Row], statement: str, /, **parameters: Any) -> list[Row]:
+    """All rows of a query, each as a `kind`, whose fields are named as the query's columns."""
+    return connection.cursor(row_factory=class_row(kind)).execute(statement.encode(), parameters).fetchall()
 
 
-def row(connection: Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> DictRow | None:
-    """The first row of a query, or None."""
-    return connection.execute(statement.encode(), parameters or {}).fetchone()
+def row(connection: Connection, kind: type[Row], statement: str, /, **parameters: Any) -> Row | None:
+    """The first row of a query as a `kind`; None where there is none."""
+    return connection.cursor(row_factory=class_row(kind)).execute(statement.encode(), parameters).fetchone()
 
 
-def _value(connection: Connection, statement: str) -> Any:
-    found = row(connection, statement)
-    return next(iter(found.values())) if found else None
+def select(connection: Connection, kind: type[Stored], rest: str, /, **parameters: Any) -> list[Stored]:
+    """All rows of the table of a `kind` that the rest of the query, from its WHERE on, asks for."""
+    return rows(connection, kind, _selecting(kind, rest), **parameters)
+
+
+def select_one(connection: Connection, kind: type[Stored], rest: str, /, **parameters: Any) -> Stored | None:
+    """The first of what `select` gives; None where there is none."""
+    return row(connection, kind, _selecting(kind, rest), **parameters)
+
+
+def columns(kind: type[StoredRow]) -> str:
+    """The fields of a `kind` as columns of its table, to select or return."""
+    alias = kind.TABLE.split()[1]
+    return ", ".join(f"{alias}.{column.name}" for column in fields(kind))
+
+
+def ranked(column: str, order: Sequence[str]) -> str:
+    """The place of a column's value in `order`, from 1, as SQL to sort by."""
+    names = ", ".join(f"'{name}'" for name in order)
+    return f"array_position(ARRAY[{names}], {column})"
+
+
+def values(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> list[Value]:
+    """The only column of all rows of a query. Raises TypeError for one that is no `kind`, null among them."""
+    found = connection.cursor(row_factory=scalar_row).execute(statement.encode(), parameters).fetchall()
+    return [_checked(item, kind) for item in found]
+
+
+def value(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> Value | None:
+    """The only column of the first row; None where there is no row or it is null. Raises TypeError for no `kind`."""
+    found = connection.cursor(row_factory=scalar_row).execute(statement.encode(), parameters).fetchone()
+    return None if found is None else _checked(found, kind)
+
+
+def exists(connection: Connection, statement: str, /, **parameters: Any) -> bool:
+    """Whether a query has a row."""
+    return connection.execute(statement.encode(), parameters).fetchone() is not None
+
+
+def execute(connection: Connection, statement: str, /, **parameters: Any) -> None:
+    """Run a statement that gives nothing back."""
+    connection.execute(statement.encode(), parameters)
+
+
+def only(connection: Connection, kind: type[Value], statement: str, /, **parameters: Any) -> Value:
+    """The only column of the row that there must be: of an insertion that gives back its id, of a count."""
+    found = value(connection, kind, statement, **parameters)
+    if found is None:
+        raise AssertionError("the query gave no row, or null")
+    return found
+
+
+def _selecting(kind: type[StoredRow], rest: str) -> str:
+    return f"SELECT {columns(kind)} FROM {kind.TABLE} {rest}"  # noqa: S608 - `rest` is one of our statements
+
+
+def _checked(found: object, kind: type[Value]) -> Value:
+    if not isinstance(found, kind):
+        raise TypeError(f"the query gave {type(found).__name__}, not {kind.__name__}")
+    return found
 
 
 def _configure(connection: Connection) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from runbook.history.database import Connection, rows
+from runbook.history.database import Connection, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +15,9 @@ class Doomed:
     run_ids: tuple[str, ...]
 
 
-def prunable(connection: Connection, days: float, most_runs: int, limit: int = 500) -> list[dict[str, Any]]:
-    """Closed incidents older than `days`, or beyond the newest `most_runs` runs; oldest first."""
-    return rows(
-        connection,
-        """
+def prunable(connection: Connection, days: float, most_runs: int, limit: int = 500) -> list[int]:
+    """The numbers of closed incidents older than `days`, or beyond the newest `most_runs` runs; oldest first."""
+    statement = """
         WITH newest AS (SELECT min(id) AS id FROM
             (SELECT id FROM runbook.runs WHERE state <> 'not_run' ORDER BY id DESC LIMIT %(runs)s) n)
         SELECT i.id FROM runbook.incidents i, newest
@@ -30,9 +27,8 @@ def prunable(connection: Connection, days: float, most_runs: int, limit: int = 5
           AND (i.closed_at < now() - make_interval(secs => %(seconds)s)
                OR NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = i.id AND r.id >= newest.id))
         ORDER BY i.id LIMIT %(limit)s
-        """,
-        {"seconds": days * 86_400, "runs": most_runs, "limit": limit},
-    )
+        """
+    return values(connection, int, statement, seconds=days * 86_400, runs=most_runs, limit=limit)
 
 
 def doomed(connection: Connection, days: float, most_runs: int) -> Doomed:
@@ -40,13 +36,10 @@ def doomed(connection: Connection, days: float, most_runs: int) -> Doomed:
 
     Alerts that still fire stay with their incident: their identity is what stops a second report.
     """
-    ids = tuple(item["id"] for item in prunable(connection, days, most_runs))
-    runs = rows(
-        connection,
-        "SELECT run_id FROM runbook.runs WHERE incident_id = ANY(%(ids)s) AND run_id IS NOT NULL",
-        {"ids": list(ids)},
-    )
-    return Doomed(ids, tuple(item["run_id"] for item in runs))
+    ids = prunable(connection, days, most_runs)
+    statement = "SELECT run_id FROM runbook.runs WHERE incident_id = ANY(%(ids)s) AND run_id IS NOT NULL"
+    run_ids = values(connection, str, statement, ids=ids)
+    return Doomed(tuple(ids), tuple(run_ids))
 
 
 def remove(connection: Connection, incidents: tuple[int, ...]) -> None:

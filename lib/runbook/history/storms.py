@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from decimal import Decimal
 
-from runbook.history.database import Connection, row
+from runbook.history.alerts import Known, is_worse
+from runbook.history.database import Connection, execute, only, row, value
 from runbook.history.events import count, note
-
-
-class Lead(Protocol):
-    """What is told of the alert that a run would have been about."""
-
-    @property
-    def alert(self) -> Any: ...
-    @property
-    def procedure(self) -> str: ...
-    @property
-    def severity(self) -> str: ...
+from runbook.words import duration
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """At most `runs` incidents of one procedure are run singly in `minutes`; a storm's own runs keep `pause_seconds`."""
+    """When a storm begins: at most `runs` incidents of one procedure are run singly in `minutes`.
+
+    `pause_seconds` are between a storm's own runs.
+    """
 
     runs: int = 10
     minutes: float = 10.0
@@ -39,11 +33,26 @@ class Parent:
     became_critical: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """How many other incidents of a procedure were run singly of late, and whether this one was."""
+
+    others: int
+    has_own: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Storm:
+    """An open storm. `seconds_since_run`: since its newest run was queued that waits no more; None before the first."""
+
+    id: int
+    severity: str
+    seconds_since_run: Decimal | None
+
+
 def parent_for(connection: Connection, incident: int, procedure: str, severity: str, limits: Limits) -> Parent | None:
     """The storm this incident's procedure belongs to, opened now if the limit is reached; None while it is not."""
-    known = row(
-        connection,
-        """
+    statement = """
         SELECT (SELECT count(DISTINCT r.incident_id) FROM runbook.runs r
                 JOIN runbook.incidents i ON i.id = r.incident_id
                 WHERE r.procedure = %(procedure)s AND r.state <> 'not_run' AND i.kind = 'group'
@@ -51,10 +60,9 @@ def parent_for(connection: Connection, incident: int, procedure: str, severity: 
                   AND r.queued_at > now() - make_interval(secs => %(seconds)s)) AS others,
                EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = %(incident)s
                        AND r.procedure = %(procedure)s AND r.state <> 'not_run') AS has_own
-        """,
-        {"procedure": procedure, "incident": incident, "seconds": limits.minutes * 60},
-    )
-    if known is None or known["has_own"] or known["others"] < limits.runs:
+        """
+    load = row(connection, _Load, statement, procedure=procedure, incident=incident, seconds=limits.minutes * 60)
+    if load is None or load.has_own or load.others < limits.runs:
         return None
     return _parent(connection, procedure, severity, limits)
 
@@ -62,85 +70,82 @@ def parent_for(connection: Connection, incident: int, procedure: str, severity: 
 def _parent(connection: Connection, procedure: str, severity: str, limits: Limits) -> Parent:
     key = hashlib.sha256(f"storm of {procedure}".encode()).hexdigest()
     connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", [key])
-    found = row(
-        connection,
-        """
+    statement = """
         SELECT i.id, i.severity, (SELECT extract(epoch FROM now() - max(r.queued_at)) FROM runbook.runs r
-                      WHERE r.incident_id = i.id AND r.state <> 'queued') AS since
+                      WHERE r.incident_id = i.id AND r.state <> 'queued') AS seconds_since_run
         FROM runbook.incidents i WHERE i.key_hash = %(key)s AND i.closed_at IS NULL
-        """,
-        {"key": key},
-    )
-    if found:
-        wait = 0.0 if found["since"] is None else max(0.0, limits.pause_seconds - float(found["since"]))
-        was = found["severity"]
-        raised = severity != was and (severity == "critical" or was == "info")
-        connection.execute(
-            "UPDATE runbook.incidents SET last_seen_at = now(), severity = %(new)s WHERE id = %(id)s",
-            {"new": severity if raised else was, "id": found["id"]},
-        )
-        if raised:
-            note(connection, found["id"], "severity", f"{was} -> {severity}")
-        return Parent(found["id"], wait, raised and severity == "critical")
-    made = row(
-        connection,
         """
+    storm = row(connection, _Storm, statement, key=key)
+    if storm:
+        return _joined(connection, storm, severity, limits)
+    statement = """
         INSERT INTO runbook.incidents (kind, key_hash, title, procedure, severity, starts_at)
         VALUES ('storm', %(key)s, %(title)s, %(procedure)s, %(severity)s, now()) RETURNING id
-        """,
-        {"key": key, "title": f"Many alerts: {procedure}", "procedure": procedure, "severity": severity},
-    )
-    if made is None:
-        raise AssertionError("the storm was not made")
-    text = f"over {limits.runs} incidents of {procedure} in {limits.minutes:g} minutes: the next ones share one run"
-    note(connection, made["id"], "storm", text)
-    return Parent(made["id"], 0.0, severity == "critical")
-
-
-def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead: Lead) -> None:
-    """Write down that this procedure is not run singly, why, and where its alerts are covered instead."""
-    connection.execute(
-        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL",
-        [parent.id, incident, lead.procedure],
-    )
-    why = f"Not run singly: many {lead.procedure} alerts came at once. Incident {parent.id} covers it."
-    made = row(
-        connection,
         """
-        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, state, note, finished_at, verdict)
+    made = only(
+        connection, int, statement, key=key, title=f"Many alerts: {procedure}", procedure=procedure, severity=severity
+    )
+    text = (
+        f"over {limits.runs} incidents of {procedure} in {duration(limits.minutes * 60)}: the next ones share one run"
+    )
+    note(connection, made, "storm", text)
+    return Parent(made, 0.0, severity == "critical")
+
+
+def _joined(connection: Connection, storm: _Storm, severity: str, limits: Limits) -> Parent:
+    """The open storm, as severe as its worst alert; its next run keeps the pause."""
+    raised = is_worse(severity, storm.severity)
+    statement = "UPDATE runbook.incidents SET last_seen_at = now(), severity = %(severity)s WHERE id = %(id)s"
+    execute(connection, statement, severity=severity if raised else storm.severity, id=storm.id)
+    if raised:
+        note(connection, storm.id, "severity", f"{storm.severity} -> {severity}")
+    delay_seconds = 0.0
+    if storm.seconds_since_run is not None:
+        delay_seconds = max(0.0, limits.pause_seconds - float(storm.seconds_since_run))
+    return Parent(storm.id, delay_seconds, raised and severity == "critical")
+
+
+def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead: Known) -> None:
+    """Write down that this procedure is not run singly, why, and where its alerts are covered instead."""
+    statement = (
+        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL"
+    )
+    connection.execute(statement, [parent.id, incident, lead.procedure])
+    why = f"Not run singly: many {lead.procedure} alerts came at once. Incident {parent.id} covers it."
+    statement = """
+        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, state, note, finished_at,
+            verdict)
         VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'storm', 'not_run', %(why)s, now(), %(why)s)
         RETURNING id
-        """,
-        {
-            "incident": incident,
-            "procedure": lead.procedure,
-            "name": lead.alert.name,
-            "severity": lead.severity,
-            "why": why,
-        },
+        """
+    run = only(
+        connection,
+        int,
+        statement,
+        incident=incident,
+        procedure=lead.procedure,
+        name=lead.alert.name,
+        severity=lead.severity,
+        why=why,
     )
-    note(connection, incident, "not_run", why, made["id"] if made else None)
+    note(connection, incident, "not_run", why, run)
     count(connection, "runs", lead.procedure, "not_run")
 
 
 def take_back(connection: Connection, incident: int, procedure: str) -> None:
     """Alerts of this procedure are run by the incident itself from now on."""
-    connection.execute(
-        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL",
-        [incident, procedure],
+    statement = (
+        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL"
     )
+    connection.execute(statement, [incident, procedure])
 
 
 def settle(connection: Connection, incident: int) -> int | None:
     """The storm that covers every alert of the incident, which then has no place of its own; else None."""
-    found = row(
-        connection,
-        """
+    statement = """
         UPDATE runbook.incidents i SET parent_id = (
             SELECT CASE WHEN bool_and(a.storm_id IS NOT NULL) THEN max(a.storm_id) END
             FROM runbook.alerts a WHERE a.incident_id = i.id)
         WHERE i.id = %(id)s RETURNING i.parent_id
-        """,
-        {"id": incident},
-    )
-    return found["parent_id"] if found else None
+        """
+    return value(connection, int, statement, id=incident)

@@ -101,10 +101,11 @@ def everything() -> None:
 
 
 def _steps() -> list[str]:
+    """The names of all modules of steps, those in folders too."""
     with contextlib.suppress(ImportError):
-        package = importlib.import_module(STEPS)
-        files = Path(next(iter(package.__path__))).glob("[a-z]*.py")
-        return sorted(f"{STEPS}.{file.stem}" for file in files)
+        folder = Path(next(iter(importlib.import_module(STEPS).__path__)))
+        inside = [file.relative_to(folder).with_suffix("").parts for file in folder.rglob("[a-z]*.py")]
+        return sorted(".".join((STEPS, *parts)) for parts in inside)
     return []
 
 

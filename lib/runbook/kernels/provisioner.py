@@ -20,7 +20,6 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from runbook.kernels import owner
 from runbook.kernels.owner import Fork, Warm, WarmUnavailable
 
-PROVISIONER = "runbook-warm"
 _PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 _POLL_SECONDS = 0.005
 _OWN_AFTER = 2

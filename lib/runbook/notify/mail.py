@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime
 
-from runbook.notify.message import Message, NotifyError, one_line
+from runbook.notify.message import Message, NotifyError
+from runbook.words import one_line
 
 _SUBJECT_MAX = 180
 _NAME_MAX = 120
@@ -104,7 +105,8 @@ def _secured(server: smtplib.SMTP, mailbox: Mailbox) -> None:
         raise
     except smtplib.SMTPException:
         raise NotifyError(
-            f"The mail server {mailbox.host} takes no login that is known here. Unset SMTP_USERNAME, or use another port."
+            f"The mail server {mailbox.host} takes no login that is known here. Unset SMTP_USERNAME, or use another "
+            "port."
         ) from None
 
 

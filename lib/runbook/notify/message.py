@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass, field
 
 from runbook.errors import RunbookError
-
-# Control, direction and other invisible characters, lone surrogates, line and paragraph separators.
-_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+from runbook.words import one_line
 
 
 class NotifyError(RunbookError):
@@ -28,8 +25,8 @@ class Attachment:
 class Message:
     """One message. `headline` is the verdict or what happened; `findings` are (status, title), worst first.
 
-    `url` is the page to open, "" when RUNBOOK_BASE_URL is not set. `calls` is who is called, in words.
-    `thread` names the incident: all its mails hang together by it. `number` tells its messages apart.
+    `url` is the page to open, "" when RUNBOOK_BASE_URL is not set. `incident` is what all its mails hang together by;
+    `number` tells its messages apart.
     """
 
     incident: int
@@ -52,9 +49,3 @@ class Message:
         """One line that says what this is about: `CRITICAL MaxDrawdownExceeded`, `RESOLVED …`."""
         kinds = {"resolved": "RESOLVED", "escalation": "ESCALATED", "dead_man": "NO REPORT", "update": "UPDATE"}
         return f"{kinds.get(self.kind, self.severity.upper())} {one_line(self.alertname, 120)}"
-
-
-def one_line(text: str, most: int) -> str:
-    """`text` on one line: no control, direction or invisible characters, cut at `most` characters."""
-    line = " ".join("".join(" " if unicodedata.category(c) in _HIDDEN else c for c in text[: 8 * most]).split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -6,7 +6,8 @@ import re
 from typing import Any
 from urllib.error import URLError
 
-from runbook.notify.message import Message, NotifyError, one_line
+from runbook.notify.message import Message, NotifyError
+from runbook.words import one_line
 
 _ICONS = {"critical": "🔴", "warning": "🟠", "unknown": "⚪", "skipped": "⚪", "ok": "🟢", "info": "🔵"}
 _FINDINGS = 5

@@ -29,7 +29,7 @@ from runbook.kernels.client import PromptClient
 from runbook.kernels.owner import ADDRESS
 from runbook.kernels.provisioner import WarmProvisioner
 from runbook.outcome import FINDING_MIME
-from runbook.runner.executor import Emit, Spec
+from runbook.runner.spec import Emit, Spec
 
 STREAM_MAX = 200_000
 _SAVE_SECONDS = 0.1
@@ -130,8 +130,11 @@ class Manager(NotebookExecutionManager):
             self.emit({"event": "cell_finished", "index": cell_index, "error": _first(errors)})
 
 
-def execute_with_papermill(spec: Spec, emit: Emit) -> None:
-    """Execute `spec`; see `executor.execute`. Raises ValueError when papermill wrote other parameters than asked."""
+def execute(spec: Spec, emit: Emit) -> None:
+    """Execute `spec` in this process; events go to `emit`, the notebook to spec.output. Never raises for a cell.
+
+    Raises ValueError when papermill wrote other parameters than asked.
+    """
 
     class OwnEngine(Engine):
         """papermill's engine with the two classes above and a kernel of this very Python."""

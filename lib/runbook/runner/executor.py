@@ -3,7 +3,7 @@
 It decides nothing. Limits, states and the killing belong to the parent (`runbook.runner.run`). What it
 owes the parent: the notebook on disk after every cell and every display, an event as each cell starts
 and ends, and its own end when the parent is gone. Importing this module has no side effects and is
-cheap: papermill and Jupyter (`engine.py`) are imported by `execute`, so that a warm process can fork into it.
+cheap: papermill and Jupyter (`engine.py`) are imported by `main`, so that a warm process can fork into it.
 """
 
 from __future__ import annotations
@@ -14,43 +14,11 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runbook.runner.spec import Spec
+
 _LINUX = sys.platform == "linux"
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What to execute: notebook, checked parameters, where the executed one goes, and a private folder."""
-
-    run_id: str
-    notebook: str
-    output: str
-    private: str
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    def to_text(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> Spec:
-        return cls(**json.loads(text))
-
-
-Emit = Callable[[dict[str, Any]], None]
-
-
-def execute(spec: Spec, emit: Emit) -> None:
-    """Execute `spec` in this process; events go to `emit`, the notebook to spec.output. Never raises for a cell.
-
-    Events: plan (cells), cell_started, finding, cell_finished (error: its first line or ""), kernel_died, done; and
-    notebook (the notebook itself, None once it is on the disk again) where it cannot be written.
-    """
-    from runbook.runner.engine import execute_with_papermill
-
-    execute_with_papermill(spec, emit)
 
 
 def main() -> None:
@@ -72,6 +40,8 @@ def main() -> None:
             events.write(json.dumps(event) + "\n")
         except BrokenPipeError:
             threading.Event().wait()  # the parent is gone: the other thread is ending the run, let it finish
+
+    from runbook.runner.engine import execute
 
     execute(spec, emit)
 

@@ -146,7 +146,7 @@ def verdict_of(record: Record, findings: Sequence[FindingRecord], conclusion: Co
 def how_it_stopped(record: Record) -> str:
     """Why the run ended before its time, as a clause without a full stop; "" when it did not."""
     cell = record.stopped_in
-    where = f" in cell {record.number(cell)}{f' ({cell.title})' if cell.title else ''}" if cell else ""
+    where = _place(record, cell) if cell else ""
     match record.end:
         case End.CANCELLED:
             return f"the run was cancelled after {_seconds(record.seconds)}{where}"
@@ -162,6 +162,11 @@ def how_it_stopped(record: Record) -> str:
             return f"the process that runs the notebook died{where or ' before the first cell'}{reason}"
         case _:
             return f"the run failed{where}: {cell.error.rstrip('.')}" if cell else ""
+
+
+def _place(record: Record, cell: Cell) -> str:
+    title = f" ({cell.title})" if cell.title else ""
+    return f" in cell {record.number(cell)}{title}"
 
 
 def _seconds(seconds: float) -> str:

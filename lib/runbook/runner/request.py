@@ -146,7 +146,7 @@ def evidence_context(folder: Path) -> dict[str, Any]:
 
 
 def _recorded(context: Mapping[str, Any], names: Mapping[str, parameters.Parameter]) -> dict[str, Any]:
-    """The parameters a recording was made with, so that a replay asks the same; those that no longer fit are left out."""
+    """The parameters a recording was made with, so that a replay asks the same, but those that no longer fit."""
     found: dict[str, Any] = {}
     kept = context.get("parameters")
     for name, value in kept.items() if isinstance(kept, dict) else ():

@@ -28,9 +28,9 @@ from runbook.kernels import Warm
 from runbook.outcome import CellCounts, Conclusion, Outcome, RunStatus, Status
 from runbook.parameters import Folders
 from runbook.runner import record as records
-from runbook.runner.executor import Spec
 from runbook.runner.record import Record
 from runbook.runner.request import FACTS, REDACTED, Prepared, Request, prepare
+from runbook.runner.spec import Spec
 from runbook.runner.watch import Limits, kernel_environment, watching
 from runbook.settings import Settings
 
@@ -145,7 +145,10 @@ def _write_all(
     catalog: catalogs.Catalog,
     started_at: datetime,
 ) -> tuple[Outcome, dict[str, bytes]]:
-    """Write notebook.ipynb, outcome.json and report.html, in this order -> what outcome.json holds, what had no room."""
+    """Write notebook.ipynb, outcome.json and report.html, in this order.
+
+    Comes back with what outcome.json holds, and the files, by name, that had no room.
+    """
     hidden = _secrets(settings, prepared.notebook)
     record.reason = _redact(record.reason, hidden)
     _keep_parameters(folder / "evidence" / "manifest.json", prepared, hidden)

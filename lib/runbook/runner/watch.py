@@ -18,9 +18,9 @@ import psutil
 
 from runbook.kernels import Warm
 from runbook.runner import processes
-from runbook.runner.executor import Spec
 from runbook.runner.launch import Child, launch
 from runbook.runner.record import End, Record
+from runbook.runner.spec import Spec
 
 _POLL_SECONDS = 0.1
 # How often the run's processes are looked up while it runs: one that cleared its environment is found

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runbook.history import Connection, deliveries, listing
 from runbook.history.changes import changes
-from runbook.history.database import row
+from runbook.history.rows import ReportedRun
 from runbook.service.context import Context
 
 
@@ -15,25 +13,24 @@ def report(connection: Connection, context: Context, run: int) -> None:
 
     The first report on a critical alert is a first message too, whatever was told before it turned critical.
     """
-    found = row(
-        connection,
-        "SELECT r.*, i.parent_id FROM runbook.runs r JOIN runbook.incidents i ON i.id = r.incident_id"
-        " WHERE r.id = %(run)s",
-        {"run": run},
-    )
-    if not found or found["parent_id"]:
+    found = listing.reported(connection, run)
+    incident = listing.incident(connection, found.incident_id) if found else None
+    if found is None or incident is None or incident.parent_id:
         return
-    incident = found["incident_id"]
-    if not _has(connection, incident, "report"):
-        _tell(connection, context, incident, "report", f"{incident}:report", run)
-        return
-    if found["severity"] == "critical" and not _has(connection, incident, "report", "critical"):
-        _tell(connection, context, incident, "report", f"{incident}:report:critical", run)
-        return
-    before = listing.previous(connection, found)
-    changed = before is None or changes(before["outcome"], found["outcome"] or {}) or before["state"] != found["state"]
-    if changed or found["reason"] in ("asked", "escalation"):
-        _tell(connection, context, incident, "update", f"{incident}:update:{run}", run)
+    if not deliveries.has_kind(connection, incident.id, "report"):
+        _tell(connection, context, incident.id, "report", f"{incident.id}:report", run)
+    elif found.severity == "critical" and not deliveries.has_kind(connection, incident.id, "report", "critical"):
+        _tell(connection, context, incident.id, "report", f"{incident.id}:report:critical", run)
+    elif found.reason in ("asked", "escalation") or _has_changed(connection, found):
+        _tell(connection, context, incident.id, "update", f"{incident.id}:update:{run}", run)
+
+
+def _has_changed(connection: Connection, run: ReportedRun) -> bool:
+    """Whether the run says anything else than the one before it."""
+    before = listing.previous(connection, run)
+    if before is None or before.outcome is None or before.state != run.state:
+        return True
+    return bool(changes(before.outcome, run.outcome))
 
 
 def resolved(connection: Connection, context: Context, incident: int) -> None:
@@ -61,20 +58,8 @@ def _tell(
     run: int | None = None,
     text: str = "",
 ) -> None:
-    found = row(connection, "SELECT severity FROM runbook.incidents WHERE id = %(id)s", {"id": incident})
-    for medium in context.mediums(found["severity"] if found else ""):
+    found = listing.incident(connection, incident)
+    for medium in context.mediums(found.severity if found else ""):
         made = deliveries.add(connection, incident, medium, kind, f"{key}:{medium}", run, text)
         if made is not None:
             context.queue.message(connection, made, medium)
-
-
-def _has(connection: Connection, incident: int, kind: str, severity: str | None = None) -> bool:
-    """Whether such a message was made, of a run of that severity where one is named."""
-    found: Any = row(
-        connection,
-        "SELECT 1 AS one FROM runbook.deliveries d LEFT JOIN runbook.runs r ON r.id = d.run"
-        " WHERE d.incident_id = %(id)s AND d.kind = %(kind)s"
-        " AND (%(severity)s::text IS NULL OR r.severity = %(severity)s) LIMIT 1",
-        {"id": incident, "kind": kind, "severity": severity},
-    )
-    return bool(found)

@@ -21,6 +21,7 @@ from runbook.errors import StorageError
 from runbook.history import Connection
 from runbook.history.closing import close_by_hand
 from runbook.history.events import note
+from runbook.history.rows import WatchedRun
 from runbook.service import announce, pages
 from runbook.service.auth import COOKIE, SESSION_SECONDS, Gate
 from runbook.service.context import Context
@@ -207,7 +208,7 @@ class Site:
     async def report(self, request: Request) -> Response:
         """The report itself, sandboxed; while it runs, how far it is; where its file is gone, what is known of it."""
         found = await self._run(request)
-        if found["state"] not in ("queued", "running"):
+        if not found.is_live:
             content = await run_in_threadpool(pages.file, self.context, found, "report.html")
             if content is not None:
                 return Response(
@@ -215,9 +216,8 @@ class Site:
                     media_type="text/html; charset=utf-8",
                     headers=_HEADERS | {"Content-Security-Policy": REPORT_POLICY},
                 )
-        is_live = found["state"] in ("queued", "running")
-        live_seconds = pages.BUSY_SECONDS if is_live else 0
-        data = {"run": found, "steps": pages.steps(found), "is_live": is_live, "live_seconds": live_seconds}
+        live_seconds = pages.BUSY_SECONDS if found.is_live else 0
+        data = {"run": found, "steps": pages.steps(found), "live_seconds": live_seconds}
         return self.page(request, "run.html", data)
 
     async def report_file(self, request: Request) -> Response:
@@ -229,12 +229,12 @@ class Site:
         content = await run_in_threadpool(pages.file, self.context, found, name)
         if content is None:
             raise HTTPException(404, "This file is not stored, or its store does not answer.")
-        shown = {"Content-Disposition": f'attachment; filename="{found["run_id"]}.ipynb"'} if "ipynb" in name else {}
-        return Response(
-            content, media_type=kinds[name], headers=_HEADERS | {"Content-Security-Policy": REPORT_POLICY} | shown
-        )
+        headers = _HEADERS | {"Content-Security-Policy": REPORT_POLICY}
+        if name == "notebook.ipynb":
+            headers["Content-Disposition"] = f'attachment; filename="{found.run_id}.ipynb"'
+        return Response(content, media_type=kinds[name], headers=headers)
 
-    async def _run(self, request: Request) -> dict[str, Any]:
+    async def _run(self, request: Request) -> WatchedRun:
         run_id = request.path_params["run_id"]
         if len(run_id) > 200 or "\x00" in run_id:
             raise HTTPException(404)

@@ -43,7 +43,10 @@ class Gate:
         return not self.webhook_token or _same(_bearer(request.headers), self.webhook_token)
 
     def knows_host(self, request: Request) -> bool:
-        """Whether the name the page was asked under is ours. Checked on loopback alone: elsewhere proof is asked for."""
+        """Whether the name the page was asked under is ours.
+
+        Checked on loopback alone: elsewhere proof is asked for.
+        """
         return not self.is_open or _host(request.headers.get("host", "")) in _LOOPBACK_NAMES
 
     @property

@@ -14,13 +14,14 @@ from runbook import embedded, history, parameters, queue
 from runbook import settings as settings_module
 from runbook.alert import Alert
 from runbook.catalog import Catalog
+from runbook.history.alerts import Known
 from runbook.history.artifacts import Artifacts, open_artifacts
 from runbook.history.database import DatabaseAwayError
-from runbook.history.intake import SEVERITIES, Known
 from runbook.history.storms import Limits
 from runbook.parameters import Folders
 from runbook.queue import Queue
 from runbook.settings import Settings
+from runbook.words import SEVERITIES
 
 _POOL = 12
 _log = logging.getLogger(__name__)
@@ -40,7 +41,10 @@ class Context:
     has_schema: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def migrate(self) -> None:
-        """Bring the schema up to date, once in this process. Raises DatabaseAwayError, or StorageError where refused."""
+        """Bring the schema up to date, once in this process.
+
+        Raises DatabaseAwayError, or StorageError where a step is refused.
+        """
         if not self.has_schema.is_set():
             history.migrate(self.database, queue.migrations())
             self.has_schema.set()

@@ -8,7 +8,8 @@ from typing import Any
 from runbook.alert import AlertGroup, group_from_json
 from runbook.errors import PayloadError
 from runbook.history import Connection
-from runbook.history.intake import Queued, Receipt, receive
+from runbook.history.intake import Receipt, receive
+from runbook.history.waiting import Queued
 from runbook.service import announce
 from runbook.service.context import Context
 

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import re
-import shlex
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from runbook import notify
 from runbook.errors import StorageError
-from runbook.history import deliveries, listing
+from runbook.history import alerts, copies, deliveries, listing
 from runbook.history.changes import changes
 from runbook.history.closing import lasted
-from runbook.history.database import Connection, row, rows
+from runbook.history.database import Connection, rows
 from runbook.history.events import note
+from runbook.history.rows import Delivery, Incident, ReportedRun
 from runbook.notify import Attachment, Mailbox, Message, NotifyError
-from runbook.notify.message import one_line
+from runbook.outcome import Outcome
+from runbook.service import by_hand
 from runbook.service.context import Context
+from runbook.words import duration, moment, one_line, status_rank
 
 _log = logging.getLogger(__name__)
-_ORDER = ("critical", "warning", "unknown", "skipped", "ok")
+_UNNAMED = "unnamed alert"
 _REPORT_MAX = 8 * 1024 * 1024
-_FENCED = re.compile(r"```(?:bash|sh|shell|console)\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a message is called: its incident, or the run or alert of another procedure that it is about."""
+
+    name: str
+    procedure: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Firing:
+    """How many alerts of a name fire."""
+
+    name: str
+    count: int
 
 
 def send(context: Context, delivery: int) -> None:
@@ -34,7 +48,7 @@ def send(context: Context, delivery: int) -> None:
     if waits is None or message is None:
         return
     try:
-        refused = _hand_over(context, waits["medium"], message)
+        refused = _hand_over(context, waits.medium, message)
     except NotifyError as error:
         reason = str(error)
         is_last = context.database.persist(lambda connection: deliveries.failed(connection, delivery, reason))
@@ -45,165 +59,136 @@ def send(context: Context, delivery: int) -> None:
     context.database.persist(lambda connection: _sent(connection, waits, refused))
 
 
-def _sent(connection: Connection, delivery: Mapping[str, Any], refused: tuple[str, ...]) -> None:
+def _sent(connection: Connection, delivery: Delivery, refused: tuple[str, ...]) -> None:
     """It is out. Addresses that were refused are shown; trying again would tell the others twice."""
-    deliveries.sent(connection, delivery["id"])
+    deliveries.sent(connection, delivery.id)
     if refused:
-        said = f"{delivery['medium']}: {delivery['kind']}: refused for {one_line(', '.join(refused), 200)}"
-        note(connection, delivery["incident_id"], "not_told", said, delivery["run"])
-        _log.warning("message %s was refused for %s of its addresses", delivery["id"], len(refused))
+        addresses = one_line(", ".join(refused), 200)
+        text = f"{delivery.medium}: {delivery.kind}: refused for {addresses}"
+        note(connection, delivery.incident_id, "not_told", text, delivery.run)
+        _log.warning("message %s was refused for %s of its addresses", delivery.id, len(refused))
 
 
-def compose(connection: Connection, context: Context, delivery: Mapping[str, Any]) -> Message | None:
+def compose(connection: Connection, context: Context, delivery: Delivery) -> Message | None:
     """The message as it is now; None when its incident is gone."""
-    incident = row(connection, "SELECT * FROM runbook.incidents WHERE id = %(id)s", {"id": delivery["incident_id"]})
+    incident = listing.incident(connection, delivery.incident_id)
     if incident is None:
         return None
-    run = row(connection, "SELECT * FROM runbook.runs WHERE id = %(id)s", {"id": delivery["run"]})
-    about = incident if run is None or run["procedure"] == incident["procedure"] else _named(run)
-    run = run or listing.headline(connection, incident["id"])
-    kind = delivery["kind"]
-    is_critical = incident["severity"] == "critical"
-    if kind == "report" and is_critical and run and run["severity"] != "critical":
+    about = _About(incident.title, incident.procedure)
+    run = listing.reported(connection, delivery.run)
+    if run and run.procedure != incident.procedure:
+        about = _About(run.alertname or _UNNAMED, run.procedure)
+    run = run or listing.headline(connection, incident.id)
+    kind = delivery.kind
+    is_critical = incident.severity == "critical"
+    if kind == "report" and is_critical and run and run.severity != "critical":
         kind = "update"  # of a lesser alert beside the critical one, whose own report calls people
-    outcome = (run or {}).get("outcome") or {}
-    found = [(str(f.get("status", "")), str(f.get("title", ""))) for f in outcome.get("findings", [])]
-    found.sort(key=lambda f: _ORDER.index(f[0]) if f[0] in _ORDER else len(_ORDER))
-    silent = _silent(connection, incident, delivery) if kind == "dead_man" else None
-    about = _named(silent) if silent else about
+    outcome = run.outcome if run else None
+    found = [(finding.status.value, finding.title) for finding in outcome.findings] if outcome else []
+    found.sort(key=lambda finding: status_rank(finding[0]))
+    # The alert to work on by hand, where there is no report of it.
+    silent = None
+    if kind == "dead_man":
+        silent = alerts.worst(connection, incident.id, delivery.text or incident.procedure)
+    if silent:
+        about = _About(silent.name or _UNNAMED, silent.procedure)
     headline, lines = _words(connection, context, kind, incident, run, delivery)
     return Message(
-        incident=incident["id"],
-        number=delivery["id"],
+        incident=incident.id,
+        number=delivery.id,
         kind=kind,
-        alertname=about["title"],
-        procedure=about["procedure"],
-        severity=incident["severity"],
+        alertname=about.name,
+        procedure=about.procedure,
+        severity=incident.severity,
         headline=headline,
         channel=_channel(context, incident),
         lines=lines,
         findings=() if kind == "resolved" else tuple(f for f in found if f[0] != "ok" or len(found) <= 5),
-        commands=_by_hand(context, silent) if silent else _commands(outcome, kind),
+        commands=by_hand.commands(context, silent) if silent else _commands(outcome, kind),
         url=_url(context, incident, run, kind),
         mentions_channel=is_critical and kind in ("report", "escalation", "dead_man"),
-        attachments=_attachments(connection, context, run) if delivery["medium"] == "mail" else (),
+        attachments=_attachments(connection, context, run) if delivery.medium == "mail" else (),
     )
-
-
-def _named(found: Mapping[str, Any]) -> dict[str, str]:
-    """What a message about this run or alert is called, where that is not what its incident is called."""
-    name = found["alertname"] if "alertname" in found else found["name"]
-    return {"title": name or "unnamed alert", "procedure": found["procedure"]}
 
 
 def _words(
     connection: Connection,
     context: Context,
     kind: str,
-    incident: Mapping[str, Any],
-    run: Mapping[str, Any] | None,
-    delivery: Mapping[str, Any],
+    incident: Incident,
+    run: ReportedRun | None,
+    delivery: Delivery,
 ) -> tuple[str, tuple[str, ...]]:
     """The headline and the lines below it."""
-    verdict = run["verdict"] if run else "There is no report yet."
-    began = f"Began {incident['starts_at']:%Y-%m-%d %H:%M:%S} UTC."
+    verdict = run.verdict if run else "There is no report yet."
+    began = f"Began {moment(incident.starts_at)}."
     if kind == "resolved":
-        ended = incident["closed_at"] or incident["last_seen_at"]
-        return f"Resolved after {lasted(ended - incident['starts_at'])}.", (f"Last verdict: {verdict}",)
+        ended = incident.closed_at or incident.last_seen_at
+        return f"Resolved after {lasted(ended - incident.starts_at)}.", (f"Last verdict: {verdict}",)
     if kind == "dead_man":
-        seconds = context.settings.runbook_dead_man_seconds
-        headline = f"No report after {seconds:g} s. Work by hand with the procedure {delivery['text'] or incident['procedure']}."
+        waited = duration(context.settings.runbook_dead_man_seconds)
+        procedure = delivery.text or incident.procedure
+        headline = f"No report after {waited}. Work by hand with the procedure {procedure}."
         return headline, (began, "Check that a worker runs: runbook worker.")
     if kind == "escalation":
-        level = next((x for x in context.catalog.escalation if str(x.level) == delivery["text"]), None)
+        level = next((x for x in context.catalog.escalation if str(x.level) == delivery.text), None)
         if level:
-            headline = f"Level {level.level}, not resolved after {level.after_minutes} minutes: {verdict}"
+            waited = duration(level.after_minutes * 60)
+            headline = f"Level {level.level}, not resolved after {waited}: {verdict}"
             return headline, (f"{level.who} ({level.contact}) {level.does}.", began)
-    if kind == "update" and run and (before := listing.previous(connection, dict(run))):
-        changed = changes(before["outcome"], run["outcome"] or {})[:5]
+    before = listing.previous(connection, run) if kind == "update" and run else None
+    if run and before and before.outcome:
+        changed = changes(before.outcome, run.outcome)[:5]
         return verdict, (began, *(f"{c.what}: {c.before or 'new'} → {c.after or 'gone'}" for c in changed))
-    return verdict, (began, *_alerts(connection, incident["id"]))
+    return verdict, (began, *_alerts(connection, incident.id))
 
 
 def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
     found = rows(
         connection,
-        "SELECT a.name, count(*) AS n FROM runbook.alerts a"
+        _Firing,
+        "SELECT a.name, count(*) AS count FROM runbook.alerts a"
         " WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
-        " ORDER BY n DESC, a.name LIMIT 5",
-        {"id": incident},
+        " ORDER BY count DESC, a.name LIMIT 5",
+        id=incident,
     )
-    return tuple(f"{item['n']} × {item['name']} firing" for item in found)
+    return tuple(f"{firing.count} × {firing.name} firing" for firing in found)
 
 
-def _channel(context: Context, incident: Mapping[str, Any]) -> str:
+def _channel(context: Context, incident: Incident) -> str:
     """Where Slack shows it: the critical channel for critical, else the channel of the procedure's category."""
-    entry = context.catalog.entry(incident["procedure"])
-    if incident["severity"] == "critical":
+    if incident.severity == "critical":
         return context.catalog.severities["critical"].channels[0]
-    return entry.channel
+    return context.catalog.entry(incident.procedure).channel
 
 
-def _url(context: Context, incident: Mapping[str, Any], run: Mapping[str, Any] | None, kind: str) -> str:
+def _url(context: Context, incident: Incident, run: ReportedRun | None, kind: str) -> str:
     if not context.settings.runbook_base_url:
         return ""
-    if run and run["run_id"] and kind in ("report", "update"):
-        return context.page(f"/reports/{run['run_id']}")
-    return context.page(f"/incidents/{incident['id']}")
+    if run and run.run_id and kind in ("report", "update"):
+        return context.page(f"/reports/{run.run_id}")
+    return context.page(f"/incidents/{incident.id}")
 
 
-def _silent(connection: Connection, incident: Mapping[str, Any], delivery: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The alert to work on by hand: of the procedure that has no report the one that fires, worst, then oldest."""
-    return row(
-        connection,
-        """
-        SELECT name, labels, starts_at, procedure FROM runbook.alerts
-        WHERE (incident_id = %(id)s OR storm_id = %(id)s) AND procedure = %(procedure)s
-        ORDER BY resolved_at IS NOT NULL, array_position(ARRAY['critical', 'warning', 'info'], severity),
-                 starts_at, fingerprint LIMIT 1
-        """,
-        {"id": incident["id"], "procedure": delivery["text"] or incident["procedure"]},
-    )
-
-
-def _by_hand(context: Context, alert: Mapping[str, Any]) -> tuple[str, ...]:
-    """What to type where there is no report: the run itself, then the procedure's own commands."""
-    words = ["runbook", "run", alert["name"]]
-    for name, value in sorted(alert["labels"].items()):
-        words += ["--label", f"{name}={value}"] if name != "alertname" else []
-    words += ["--starts-at", f"{alert['starts_at']:%Y-%m-%dT%H:%M:%SZ}"]
-    return (shlex.join(words), *written_commands(context, alert["procedure"]))
-
-
-def _commands(outcome: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+def _commands(outcome: Outcome | None, kind: str) -> tuple[str, ...]:
     """What to type next: the report's actions."""
-    if kind in ("resolved", "escalation", "dead_man"):
+    if outcome is None or kind in ("resolved", "escalation", "dead_man"):
         return ()
-    return tuple(str(action.get("command", "")) for action in outcome.get("actions", [])[:3])
+    return tuple(action.command for action in outcome.actions[:3])
 
 
-def written_commands(context: Context, procedure: str) -> tuple[str, ...]:
-    """The first commands that the procedure's notebook has in its text, at most six."""
-    try:
-        text = context.folders.notebook(procedure).read_text(encoding="utf-8").replace("\\n", "\n")
-    except OSError:
+def _attachments(connection: Connection, context: Context, run: ReportedRun | None) -> tuple[Attachment, ...]:
+    if run is None or not run.run_id:
         return ()
-    lines = [line.strip(' ",') for block in _FENCED.findall(text) for line in block.splitlines()]
-    return tuple(line for line in lines if line and not line.startswith("#"))[:6]
-
-
-def _attachments(connection: Connection, context: Context, run: Mapping[str, Any] | None) -> tuple[Attachment, ...]:
-    if not run or not run["run_id"]:
-        return ()
-    statement = "SELECT content FROM runbook.copies WHERE run = %(id)s AND name = 'report.html'"
-    copy = row(connection, statement, {"id": run["id"]}) if run["stored"] == "database" else None
-    try:
-        content = gzip.decompress(copy["content"]) if copy else context.artifacts.read(run["run_id"], "report.html")
-    except StorageError:
-        content = None
+    content = copies.read(connection, run.id, "report.html") if run.stored == "database" else None
+    if content is None:
+        try:
+            content = context.artifacts.read(run.run_id, "report.html")
+        except StorageError:
+            return ()
     if content is None or len(content) > _REPORT_MAX:
         return ()
-    return (Attachment(f"{run['run_id']}.html", content),)
+    return (Attachment(f"{run.run_id}.html", content),)
 
 
 def _hand_over(context: Context, medium: str, message: Message) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -12,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from runbook.errors import StorageError
 from runbook.history import listing
+from runbook.history.listing import Count, Figures
 from runbook.history.runs import SECONDS_BUCKETS
 from runbook.service.context import Context
 
@@ -60,26 +60,26 @@ class _FromHistory(Collector):
             return
         up.add_metric([], 1)
         yield up
-        yield from _counts(figures["counts"])
+        yield from _counts(figures.counts)
         yield from _gauges(figures)
 
 
-def _counts(counts: list[dict[str, Any]]) -> Iterator[Metric]:
+def _counts(counts: list[Count]) -> Iterator[Metric]:
     runs = CounterMetricFamily("runbook_runs", "Runs by procedure and how they ended", labels=["procedure", "state"])
     messages = CounterMetricFamily("runbook_messages", "Messages by medium and result", labels=["medium", "result"])
     seconds = HistogramMetricFamily("runbook_run_seconds", "How long runs took", labels=["procedure"])
     buckets: dict[str, dict[str, float]] = {}
     sums: dict[str, float] = {}
     for item in counts:
-        match item["metric"], item["labels"]:
+        match item.metric, item.labels:
             case "runs", labels:
-                runs.add_metric(labels, item["value"])
+                runs.add_metric(labels, item.value)
             case "messages", labels:
-                messages.add_metric(labels, item["value"])
+                messages.add_metric(labels, item.value)
             case "run_seconds", [procedure, edge]:
-                buckets.setdefault(procedure, {})[edge] = item["value"]
+                buckets.setdefault(procedure, {})[edge] = item.value
             case "run_seconds_sum", [procedure]:
-                sums[procedure] = item["value"]
+                sums[procedure] = item.value
     for procedure, found in buckets.items():
         total, rising = 0.0, []
         for edge in (*(str(edge) for edge in SECONDS_BUCKETS), "+Inf"):
@@ -89,19 +89,19 @@ def _counts(counts: list[dict[str, Any]]) -> Iterator[Metric]:
     yield from (runs, messages, seconds)
 
 
-def _gauges(figures: dict[str, list[dict[str, Any]]]) -> Iterator[Metric]:
+def _gauges(figures: Figures) -> Iterator[Metric]:
     depth = GaugeMetricFamily("runbook_queue_runs", "Runs that wait or run", labels=["state", "severity"])
     oldest = GaugeMetricFamily("runbook_queue_oldest_seconds", "Age of the oldest waiting run")
     incidents = GaugeMetricFamily("runbook_incidents_open", "Open incidents", labels=["severity"])
     waiting = GaugeMetricFamily("runbook_messages_unsent", "Messages that are not out", labels=["medium", "state"])
     workers = GaugeMetricFamily("runbook_workers", "Worker processes that gave a sign of life in 30 s")
-    for item in figures["active"]:
-        depth.add_metric([item["state"], item["severity"]], item["n"])
-    ages = [float(item["oldest"]) for item in figures["active"] if item["state"] == "queued"]
+    for live in figures.live:
+        depth.add_metric([live.state, live.severity], live.count)
+    ages = [float(live.oldest_seconds) for live in figures.live if live.state == "queued"]
     oldest.add_metric([], max(ages, default=0.0))
-    for item in figures["incidents"]:
-        incidents.add_metric([item["severity"]], item["n"])
-    for item in figures["messages"]:
-        waiting.add_metric([item["medium"], item["state"]], item["n"])
-    workers.add_metric([], figures["workers"][0]["n"])
+    for open_incidents in figures.incidents:
+        incidents.add_metric([open_incidents.severity], open_incidents.count)
+    for unsent in figures.messages:
+        waiting.add_metric([unsent.medium, unsent.state], unsent.count)
+    workers.add_metric([], figures.workers)
     yield from (depth, oldest, incidents, waiting, workers)

@@ -9,18 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from runbook import runner
 from runbook.errors import InputError, RunbookError, StorageError
-from runbook.history import Connection, archive
+from runbook.history import Connection, archive, copies
 from runbook.history import runs as history
 from runbook.history.artifacts import NAMES
-from runbook.history.database import rows
+from runbook.history.rows import Step
 from runbook.kernels import Warm
 from runbook.runner import Progress, Request, RunResult, RunStatus
 from runbook.service import announce
 from runbook.service.context import Context
+from runbook.service.intake import put
 
 _log = logging.getLogger(__name__)
 _PROGRESS_SECONDS = 0.2
@@ -91,10 +91,10 @@ class Runs:
         except (InputError, RunbookError, OSError) as error:
             said = str(error) if isinstance(error, RunbookError) else f"{error.strerror or type(error).__name__}"
             _log.error("run %s broke: %s", order.run, said)
-            ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun, {})
+            ended = history.Ended("failed", f"No report: {said}", time.monotonic() - begun)
             return None, ended
         state = result.status.value
-        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome.to_json())
+        return result, history.Ended(state, result.verdict, time.monotonic() - begun, result.outcome)
 
     def _finish(
         self,
@@ -107,21 +107,19 @@ class Runs:
         if not history.finish(connection, order.run, ended):
             _log.warning("run %s was given up before it ended; its result is left out", order.run)
             return
-        for name, content in files.items():
-            connection.execute(
-                "INSERT INTO runbook.copies (run, name, content) VALUES (%s, %s, %s)", [order.run, name, content]
-            )
+        copies.keep(connection, order.run, files)
         if was_killed and order.attempt < history.ATTEMPTS:
-            row = history.get(connection, order.run)
-            if row and (retry := history.again(connection, row)):
-                requeue(connection, self.context, retry)
+            killed = history.get(connection, order.run)
+            retry = history.again(connection, killed) if killed else None
+            if retry:
+                put(connection, self.context, retry)
                 return
         announce.report(connection, self.context, order.run)
 
     def _give_back(self, connection: Connection, run: int) -> None:
         retry = history.abandon(connection, run, "Its worker was stopped; it is done again elsewhere.", counts=False)
         if retry:
-            requeue(connection, self.context, retry)
+            put(connection, self.context, retry)
 
     def _keep(self, result: RunResult) -> dict[str, bytes]:
         """Upload the run's folder -> {}; where that cannot be, what the database keeps of it meanwhile."""
@@ -150,18 +148,13 @@ def _copies(result: RunResult, with_evidence: bool) -> dict[str, bytes]:
     for name in NAMES:
         if name not in texts and (path := result.folder / name).is_file():
             texts[name] = path.read_bytes()
-    copies = {name: gzip.compress(text) for name, text in texts.items()}
+    packed = {name: gzip.compress(text) for name, text in texts.items()}
     evidence = archive.pack(result.folder) if with_evidence else None
     if evidence is not None:
-        copies[archive.EVIDENCE] = evidence
+        packed[archive.EVIDENCE] = evidence
     elif with_evidence:
         _log.warning("run %s: its evidence is too large for the database; it stays on this machine", result.run_id)
-    return copies
-
-
-def requeue(connection: Connection, context: Context, retry: history.Retry) -> None:
-    """Queue the run that takes another's place."""
-    context.queue.run(connection, retry.run, retry.incident, retry.procedure, retry.severity)
+    return packed
 
 
 def store_again(context: Context) -> int:
@@ -174,40 +167,24 @@ def store_again(context: Context) -> int:
     if not artifacts.is_local and artifacts.spool.is_dir():
         here = [path.name for path in artifacts.spool.iterdir()]
     with context.database.transaction() as connection:
-        kept = rows(connection, _KEPT, {"here": here, "is_local": artifacts.is_local})
-    for run in kept:
+        waiting = copies.to_store(connection, here, artifacts.is_local)
+    for kept in waiting:
         try:
-            _store(context, run["id"], str(run["run_id"]))
+            _store(context, kept)
         except StorageError:
             return stored  # the store is still away, or the disk full: the next sweep tries again
         stored += 1
     return stored
 
 
-# A run that is stored and has a folder here was cut off in between: another machine stored it.
-_KEPT = """
-    SELECT r.id, r.run_id FROM runbook.runs r
-    WHERE (r.stored = 'database' AND (%(is_local)s OR r.run_id = ANY(%(here)s) OR NOT EXISTS (
-               SELECT 1 FROM runbook.workers w
-               WHERE w.name = r.worker AND w.seen_at > now() - interval '1 minute')))
-       OR (r.stored = 'artifacts' AND r.run_id = ANY(%(here)s))
-    ORDER BY r.id LIMIT 20
-"""
-
-
-def _store(context: Context, run: int, run_id: str) -> None:
+def _store(context: Context, kept: copies.Kept) -> None:
     """Bring one run's files to where they belong, from the database's copies and the folder here."""
     with context.database.transaction() as connection:
-        found = rows(connection, "SELECT name, content FROM runbook.copies WHERE run = %(run)s", {"run": run})
-    copies = {copy["name"]: bytes(copy["content"]) for copy in found}
-    files = {
-        name: content if name == archive.EVIDENCE else gzip.decompress(content) for name, content in copies.items()
-    }
-    folder = context.artifacts.restore(run_id, files)
+        files = copies.files(connection, kept.run)
+    folder = context.artifacts.restore(kept.run_id, files)
     context.artifacts.save(folder)
     with context.database.transaction() as connection:
-        connection.execute("UPDATE runbook.runs SET stored = 'artifacts' WHERE id = %s", [run])
-        connection.execute("DELETE FROM runbook.copies WHERE run = %s", [run])
+        copies.stored(connection, kept.run)
     if not context.artifacts.is_local:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -218,13 +195,12 @@ class _Told:
 
     context: Context
     run: int
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     written: float = 0.0
 
     def take(self, step: Progress) -> None:
         if len(self.steps) < _PROGRESS_MAX:
-            names = ("kind", "cell", "cells", "title", "status", "seconds")
-            self.steps.append({name: getattr(step, name) for name in names})
+            self.steps.append(Step(step.kind, step.cell, step.cells, step.title, step.status, step.seconds))
         now = time.monotonic()
         # What may be the last word for long is written at once.
         if step.kind == "cell_finished" and now - self.written < _PROGRESS_SECONDS:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from runbook.errors import StorageError
-from runbook.history import Connection, closing, retention, runs, storms
-from runbook.history.database import row, rows
+from runbook.history import Connection, closing, listing, retention, runs, storms, waiting
+from runbook.history.alerts import WORST_FIRST
+from runbook.history.database import exists, rows, value, values
 from runbook.history.events import note
-from runbook.history.intake import Queued
+from runbook.history.waiting import Queued
 from runbook.queue import Work
 from runbook.service import announce, messages
 from runbook.service.context import Context
 from runbook.service.intake import put, watch_over
-from runbook.service.runs import Runs, requeue, store_again
+from runbook.service.runs import Runs, store_again
+from runbook.words import duration
 
 _log = logging.getLogger(__name__)
 _PRUNE_SECONDS = 3_600
+# One number for everyone who sweeps this database: the others leave it to the first.
+_SWEEP_LOCK = 7_246_531_191
 
 
 def work(context: Context, doing: Runs) -> Work:
@@ -45,13 +48,14 @@ def work(context: Context, doing: Runs) -> Work:
 
 def escalate(connection: Connection, context: Context, incident: int, level: int) -> bool:
     """Call in the next level and run again, unless the incident has ended; whether it was done."""
-    found = row(
+    is_due = exists(
         connection,
         "UPDATE runbook.incidents SET level = %(level)s WHERE id = %(id)s AND closed_at IS NULL"
-        " AND severity = 'critical' AND parent_id IS NULL AND level < %(level)s RETURNING *",
-        {"id": incident, "level": level},
+        " AND severity = 'critical' AND parent_id IS NULL AND level < %(level)s RETURNING id",
+        id=incident,
+        level=level,
     )
-    if not found:
+    if not is_due:
         return False
     who = next((x.who for x in context.catalog.escalation if x.level == level), "")
     note(connection, incident, "escalated", f"level {level}: {who}")
@@ -60,65 +64,61 @@ def escalate(connection: Connection, context: Context, incident: int, level: int
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _Lead:
+    """The alert that a procedure's next run is named after. `is_covered`: a storm runs it for this incident."""
+
+    procedure: str
+    name: str
+    severity: str
+    fires: bool
+    is_covered: bool
+
+
 def ask(connection: Connection, context: Context, incident: int, reason: str) -> tuple[Queued, ...]:
-    """Queue one more run of each procedure that still fires, of all where none does -> those that no run waited for.
+    """Queue one more run of each procedure that still fires, of all where none does -> those that did not wait yet.
 
     Asked by a person, an incident also runs by itself what a storm covers, and then has its own place again.
     """
     found = rows(
         connection,
-        """
+        _Lead,
+        f"""
         SELECT DISTINCT ON (a.procedure) a.procedure, a.name, a.severity, a.resolved_at IS NULL AS fires,
             a.incident_id = %(id)s AND a.storm_id IS NOT NULL AS is_covered
         FROM runbook.alerts a
         WHERE a.storm_id = %(id)s OR (a.incident_id = %(id)s AND (a.storm_id IS NULL OR %(reason)s = 'asked'))
-        ORDER BY a.procedure, a.resolved_at IS NOT NULL,
-            array_position(ARRAY['critical', 'warning', 'info'], a.severity), a.starts_at, a.fingerprint
-        """,
-        {"id": incident, "reason": reason},
+        ORDER BY a.procedure, {WORST_FIRST}
+        """,  # noqa: S608 - a constant
+        id=incident,
+        reason=reason,
     )
-    wanted = [item for item in found if item["fires"]] or found
-    covered = [item["procedure"] for item in wanted if item["is_covered"]]
+    wanted = [lead for lead in found if lead.fires] or found
+    covered = [lead.procedure for lead in wanted if lead.is_covered]
     if covered:
         _leave_storm(connection, context, incident, covered)
-    queued = [_ask(connection, incident, item, reason) for item in wanted]
-    for run in queued:
+    queued: list[Queued] = []
+    for lead in wanted:
+        run = waiting.request(connection, incident, lead.procedure, lead.name, lead.severity, reason)
         if run:
-            put(connection, context, run)
-    return tuple(run for run in queued if run)
+            waiting.cover_procedure(connection, run)
+            queued.append(run)
+    for run in queued:
+        put(connection, context, run)
+    return tuple(queued)
 
 
 def _leave_storm(connection: Connection, context: Context, incident: int, procedures: list[str]) -> None:
-    """Run these procedures by itself from now on; a critical incident that gets its own place so is watched from now."""
-    was = row(
-        connection, "SELECT parent_id, severity FROM runbook.incidents WHERE id = %(id)s FOR UPDATE", {"id": incident}
-    )
+    """Run these procedures by itself from now on.
+
+    A critical incident that gets its own place so is watched from now on.
+    """
+    was = listing.incident(connection, incident, for_update=True)
     for procedure in procedures:
         storms.take_back(connection, incident, procedure)
     parent = storms.settle(connection, incident)
-    if was and was["parent_id"] and not parent and was["severity"] == "critical":
+    if was and was.parent_id and not parent and was.severity == "critical":
         watch_over(connection, context, incident)
-
-
-def _ask(connection: Connection, incident: int, lead: Mapping[str, Any], reason: str) -> Queued | None:
-    made = row(
-        connection,
-        """
-        INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason)
-        VALUES (%(id)s, %(procedure)s, %(name)s, %(severity)s, %(reason)s)
-        ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO NOTHING RETURNING *
-        """,
-        {"id": incident, "reason": reason, **{name: lead[name] for name in ("procedure", "name", "severity")}},
-    )
-    if not made:
-        return None
-    connection.execute(
-        "INSERT INTO runbook.run_alerts (run, fingerprint, starts_at)"
-        " SELECT %s, a.fingerprint, a.starts_at FROM runbook.alerts a"
-        " WHERE (a.incident_id = %s OR a.storm_id = %s) AND a.procedure = %s ON CONFLICT DO NOTHING",
-        [made["id"], incident, incident, made["procedure"]],
-    )
-    return Queued(made["id"], incident, made["procedure"], made["severity"])
 
 
 def dead_man(connection: Connection, context: Context, incident: int, until: datetime | None = None) -> bool:
@@ -126,14 +126,16 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
 
     Each procedure is named once until it has a report again. What a storm covers is the storm's to say.
     """
-    if not row(
+    is_open = exists(
         connection,
-        "SELECT 1 AS one FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL FOR UPDATE",
-        {"id": incident},
-    ):
+        "SELECT 1 FROM runbook.incidents WHERE id = %(id)s AND closed_at IS NULL FOR UPDATE",
+        id=incident,
+    )
+    if not is_open:
         return False
-    silent = rows(
+    silent = values(
         connection,
+        str,
         """
         SELECT DISTINCT a.procedure FROM runbook.alerts a
         WHERE ((a.incident_id = %(id)s AND a.storm_id IS NULL) OR a.storm_id = %(id)s)
@@ -148,12 +150,13 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
                                 AND r.procedure = a.procedure AND r.state = ANY(%(reported)s)))
         ORDER BY a.procedure
         """,
-        {"id": incident, "until": until, "reported": list(runs.REPORTED)},
+        id=incident,
+        until=until,
+        reported=list(runs.REPORTED),
     )
-    for item in silent:
-        procedure = item["procedure"]
-        seconds = context.settings.runbook_dead_man_seconds
-        event = note(connection, incident, "dead_man", f"{procedure}: no report after {seconds:g} s")
+    waited = duration(context.settings.runbook_dead_man_seconds)
+    for procedure in silent:
+        event = note(connection, incident, "dead_man", f"{procedure}: no report after {waited}")
         announce.dead_man(connection, context, incident, procedure, event)
     return bool(silent)
 
@@ -185,24 +188,19 @@ class Sweep:
 
 def sweep(connection: Connection, context: Context, seconds: float) -> int:
     """One transaction of the sweep -> how many runs were given up. Only one process does it at a time."""
-    free = row(connection, "SELECT pg_try_advisory_xact_lock(7246531191) AS free")
-    if not free or not free["free"]:
+    if not value(connection, bool, "SELECT pg_try_advisory_xact_lock(%(lock)s)", lock=_SWEEP_LOCK):
         return 0
     lost = runs.lost(connection, seconds)
     for run in lost:
-        _log.warning("run %s was lost with its worker", run["id"])
-        retry = runs.abandon(connection, run["id"], f"Its worker gave no sign of life for {seconds:g} s.")
+        _log.warning("run %s was lost with its worker", run)
+        retry = runs.abandon(connection, run, f"Its worker gave no sign of life for {duration(seconds)}.")
         if retry:
-            requeue(connection, context, retry)
+            put(connection, context, retry)
         else:
-            announce.report(connection, context, run["id"])
+            announce.report(connection, context, run)
     context.queue.release_stalled(connection, seconds)
-    for waiting in context.queue.without_job(connection):
-        put(
-            connection,
-            context,
-            Queued(waiting["id"], waiting["incident_id"], waiting["procedure"], waiting["severity"]),
-        )
+    for queued in context.queue.without_job(connection):
+        put(connection, context, queued)
     for storm in closing.close_silent_storms(connection):
         announce.resolved(connection, context, storm)
     return len(lost)

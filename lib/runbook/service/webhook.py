@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from runbook.errors import PayloadError, StorageError
+from runbook.history.intake import Receipt
 from runbook.service import intake
 from runbook.service.auth import Gate
 from runbook.service.context import Context
@@ -82,7 +83,7 @@ class Webhook:
         answer = {"result": receipt.result, "incident": receipt.incident, "new_alerts": receipt.new_alerts}
         return 202, receipt.result, answer
 
-    def _accept(self, body: bytes) -> Any:
+    def _accept(self, body: bytes) -> Receipt:
         return intake.accept(self.context, intake.parse(body))
 
 

@@ -69,7 +69,7 @@ def test_keeping_none_prunes_every_closed_report(two_reports: Context, url: str,
     )
     assert runbook(tmp_path, url, "reports", "--prune").stdout == "Removed 0 incidents and 0 reports.\n"
     pruned = runbook(tmp_path, url, "reports", "--prune", "--keep-days", "0")
-    assert pruned.stdout == "Removed 1 incidents and 1 reports.\n"
+    assert pruned.stdout == "Removed 1 incident and 1 report.\n"
     assert len(runbook(tmp_path, url, "reports").stdout.splitlines()) == 1
 
 

@@ -126,7 +126,7 @@ def test_a_run_goes_to_the_bucket_comes_back_and_is_removed(
             capture_output=True,
             text=True,
         )
-        assert pruned.stdout == "Removed 1 incidents and 1 reports.\n"
+        assert pruned.stdout == "Removed 1 incident and 1 report.\n"
         assert server.names(bucket) == []
         assert web.get(f"/reports/{run['run_id']}")[0] == 404
 

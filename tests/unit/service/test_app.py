@@ -463,3 +463,20 @@ def test_an_axis_that_begins_after_the_alert_says_so(made: Context, web: Web) ->
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     web.post(WEBHOOK, json=message(alert(starts_at=now, fingerprint="now"), key="now"))
     assert "Began earlier" not in web.get("/incidents/2").text
+
+
+def test_an_incident_whose_report_is_overdue_says_what_to_type(url: str, tmp_path: Path) -> None:
+    with kit.context(url, tmp_path, runbook_dead_man_seconds=0.001) as made, client(made) as web:
+        web.post(WEBHOOK, json=message(alert("AgentDown", pod="<b>x'; rm -rf /")))
+        page = web.get("/incidents/1").text
+        assert "By hand, until there is a report" in page
+        assert "runbook run AgentDown --label" in page
+        assert "kubectl get pods -n cryptofunk -l app.kubernetes.io/component=trading-agent" in page
+        assert "<b>x" not in page
+        kit.do_all(made)
+        assert "By hand" not in web.get("/incidents/1").text
+
+
+def test_an_incident_whose_report_is_on_its_way_says_nothing_of_work_by_hand(web: Web) -> None:
+    web.post(WEBHOOK, json=message(alert("AgentDown")))
+    assert "By hand" not in web.get("/incidents/1").text

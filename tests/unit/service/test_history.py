@@ -17,6 +17,7 @@ from runbook.errors import StorageError
 from runbook.history import artifacts, deliveries, listing, runs
 from runbook.history.changes import changes
 from runbook.history.intake import Receipt
+from runbook.outcome import FindingRecord, Outcome, Status
 from runbook.service import intake, tasks
 from runbook.service.context import Context
 from runbook.settings import Settings
@@ -211,10 +212,10 @@ def test_a_storm_has_one_parent_that_covers_what_is_not_run_singly(url: str, tmp
         assert uncovered == []
         with made.database.transaction() as connection:
             parent = query(made, "SELECT id FROM runbook.incidents WHERE kind = 'storm'")[0]["id"]
-            page = listing.incident(connection, parent)
+            page = listing.details(connection, parent)
         assert page is not None
-        assert len(page["children"]) == 7
-        assert all("Not run singly" in child["why"] for child in page["children"])
+        assert len(page.covered) == 7
+        assert all("Not run singly" in (child.why or "") for child in page.covered)
         for number in range(10):
             take(made, resolved(alert("AgentDown", f"a{number}", "warning"), key=f"g{number}"))
         assert query(made, "SELECT 1 FROM runbook.incidents WHERE closed_at IS NULL") == []
@@ -237,7 +238,7 @@ def test_a_worker_thought_dead_that_comes_back_with_its_report_is_believed(made:
     with made.database.transaction() as connection:
         assert runs.begin(connection, 1, "slow", None)
         assert runs.abandon(connection, 1, "thought dead")
-        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["complete", "cancelled"]
     assert kit.do_all(made) == 0
 
@@ -249,8 +250,8 @@ def test_a_run_given_up_at_its_last_attempt_may_still_come_back(made: Context) -
             assert runs.begin(connection, number, "slow", None)
             assert bool(runs.abandon(connection, number, "thought dead")) == (number == 1)
     with made.database.transaction() as connection:
-        assert not runs.finish(connection, 1, runs.Ended("complete", "the first, too late", 1.0, {}))
-        assert runs.finish(connection, 2, runs.Ended("complete", "late", 1.0, {}))
+        assert not runs.finish(connection, 1, runs.Ended("complete", "the first, too late", 1.0))
+        assert runs.finish(connection, 2, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["abandoned", "complete"]
 
 
@@ -260,7 +261,7 @@ def test_a_worker_that_comes_back_after_another_began_changes_nothing(made: Cont
         assert runs.begin(connection, 1, "slow", None)
         assert runs.abandon(connection, 1, "thought dead")
         assert runs.begin(connection, 2, "other", None)
-        assert not runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert not runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["abandoned", "running"]
 
 
@@ -271,7 +272,7 @@ def test_what_waits_for_its_own_reason_is_not_taken_back_by_a_late_report(made: 
     take(made, message(alert(), alert(fingerprint="f2")))
     with made.database.transaction() as connection:
         assert runs.abandon(connection, 1, "thought dead")
-        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0, {}))
+        assert runs.finish(connection, 1, runs.Ended("complete", "late", 1.0))
     assert states(made) == ["complete", "queued"]
 
 
@@ -326,12 +327,12 @@ def test_a_report_survives_a_store_that_is_away(made: Context, tmp_path: Path, m
     with made.database.transaction() as connection:
         run = listing.run(connection, query(made, "SELECT run_id FROM runbook.runs")[0]["run_id"])
     assert run is not None
-    assert run["stored"] == "database"
+    assert run.stored == "database"
     assert b"14.2" in (pages.file(made, run, "report.html") or b"")
     back = dataclasses.replace(made, artifacts=store)
     assert store_again(back) == 1
     assert query(made, "SELECT stored FROM runbook.runs") == [{"stored": "artifacts"}]
-    assert b"14.2" in (store.read(run["run_id"], "report.html") or b"")
+    assert b"14.2" in (store.read(run.run_id or "", "report.html") or b"")
 
 
 class _Away:
@@ -347,10 +348,32 @@ def test_artifacts_read_only_their_own_folders(made: Context, run_id: str) -> No
     assert made.artifacts.read("run", "../../secret") is None
 
 
-def test_changes_are_statuses_not_figures() -> None:
-    def outcome(level: str, **found: tuple[str, str]) -> dict[str, Any]:
-        return {"level": level, "findings": [{"id": i, "status": s, "title": t} for i, (s, t) in found.items()]}
+def outcome(level: str, **found: tuple[str, str]) -> Outcome:
+    """An outcome with these findings: (status, title) by id."""
+    return kit.outcome(
+        level=Status(level),
+        findings=tuple(
+            FindingRecord(id=name, status=Status(status), title=title) for name, (status, title) in found.items()
+        ),
+    )
 
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("causes.llm", "agents.llm"),
+        ("market.cause", "drawdown.market_cause"),
+        ("positions.open_now", "exposure.open_positions"),
+        ("platform.logs.bifrost", "platform.logs.bifrost"),
+        ("digging", "digging"),
+    ],
+)
+def test_a_finding_renamed_between_two_runs_is_no_change(old: str, new: str) -> None:
+    before, after = outcome("warning", **{old: ("ok", "fine")}), outcome("warning", **{new: ("ok", "fine")})
+    assert changes(before, after) == ()
+
+
+def test_changes_are_statuses_not_figures() -> None:
     before = outcome("warning", a=("ok", "2 pods"), b=("warning", "slow"), c=("ok", "gone soon"))
     after = outcome("critical", a=("ok", "3 pods"), b=("critical", "slower"), d=("unknown", "new"))
     assert [(c.before, c.after) for c in changes(before, after)] == [
@@ -360,6 +383,22 @@ def test_changes_are_statuses_not_figures() -> None:
         ("ok", ""),
     ]
     assert changes(before, before) == ()
+    assert [(c.before, c.after) for c in changes(before, None)] == [
+        ("warning", ""),
+        ("ok", ""),
+        ("warning", ""),
+        ("ok", ""),
+    ]
+
+
+def test_an_outcome_that_cannot_be_read_is_none_and_not_the_end_of_a_page(made: Context) -> None:
+    take(made, message(alert()))
+    kit.do_all(made)
+    query(made, "UPDATE runbook.runs SET outcome = '{\"findings\": 7}' RETURNING id")
+    with made.database.transaction() as connection:
+        found = listing.headline(connection, 1)
+    assert found
+    assert found.outcome is None
 
 
 def test_a_message_is_made_once_and_given_up_in_the_end(made: Context) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from runbook.notify import Attachment, Mailbox, Message, escape
 from runbook.notify.mail import compose
-from runbook.notify.message import one_line
 from runbook.notify.slack import payload
+from runbook.words import one_line
 
 HOSTILE = {
     "mention": "<!channel> <!here|x> <!subteam^S1> <@U123> <#C1>",

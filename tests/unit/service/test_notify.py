@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -17,6 +18,7 @@ import service_kit as kit
 from aiosmtpd.controller import Controller
 from service_kit import alert, message, query, resolved
 
+from runbook import catalog
 from runbook.alert import group_from_json
 from runbook.notify import Attachment, Mailbox, Message, NotifyError, escape, send_mail, send_slack
 from runbook.notify.mail import compose
@@ -255,11 +257,55 @@ def test_escalation_and_dead_man_name_people_and_commands(url: str, tmp_path: Pa
             tasks.escalate(connection, made, incident, 2)
         deliver(made)
         dead, escalated = (json.dumps(p, ensure_ascii=False) for p in slack.posted)
-        assert "No report after 60 s" in dead
+        assert "No report after 1 min" in dead
         assert "runbook run MaxDrawdownExceeded" in dead
         assert """'symbol=x'\\"'\\"'; rm -rf /'""" in dead
         assert "Senior engineer" in escalated
         assert "<!channel>" in escalated
+
+
+def commands_in(posted: dict[str, Any]) -> list[str]:
+    """The commands that a message to Slack shows."""
+    code = [block for block in posted["blocks"] if block["type"] == "rich_text"]
+    return [line for block in code for line in block["elements"][0]["elements"][0]["text"].splitlines()]
+
+
+PROCEDURES = catalog.load(kit.ROOT / "parameters" / "catalog.yaml").procedures
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES)
+def test_the_dead_man_brings_the_procedures_own_commands(
+    url: str, tmp_path: Path, slack: Slack, smtp: tuple[Post, int], procedure: str
+) -> None:
+    post, port = smtp
+    mail = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": port,
+        "smtp_from": "a@example.com",
+        "alert_email_to": "b@example.com",
+    }
+    with kit.context(url, tmp_path, slack_webhook_url=slack.url, kube_namespace="trading", **mail) as made:
+        hostile = alert(procedure, pod="x'; rm -rf /", persistentvolumeclaim="--all")
+        incident = intake.accept(made, group_from_json(message(hostile))).incident
+        assert incident
+        with made.database.transaction() as connection:
+            assert tasks.dead_man(connection, made, incident)
+        assert deliver(made) == []
+        shown = commands_in(slack.posted[0])
+        lines = post.mails[0][1].get_content().splitlines()
+
+    run, *own = shown
+    assert shlex.split(run)[:3] == ["runbook", "run", procedure]
+    assert len(own) >= 2
+    general = made.catalog.first_commands("AnyAlert", {}, "trading")
+    assert tuple(own) != general or procedure == "AnyAlert"
+    for command in own:
+        assert f"  {command}" in lines
+        assert shlex.split(command)[0] == "kubectl"
+        assert " -n trading " in f"{command} "
+    if "pod" in PROCEDURES[procedure].labels:
+        assert ["kubectl", "describe", "-n", "trading", "pod/x'; rm -rf /"] in [shlex.split(line) for line in own]
+    assert not any("--all" in command for command in own)
 
 
 def test_failing_slack_loses_nothing_and_shows(url: str, tmp_path: Path, slack: Slack) -> None:

@@ -37,8 +37,7 @@ def gone(given: dict[str, Any]) -> dict[str, Any]:
 def said(made: Context) -> list[Message]:
     """All messages there are, as they are composed now."""
     with made.database.transaction() as connection:
-        found = query(made, "SELECT * FROM runbook.deliveries ORDER BY id")
-        composed = [messages.compose(connection, made, item) for item in found]
+        composed = [messages.compose(connection, made, item) for item in kit.deliveries(connection)]
     return [item for item in composed if item]
 
 
@@ -100,7 +99,7 @@ def headline(made: Context, incident: int) -> list[Any]:
     assert page
     with made.database.transaction() as connection:
         item = listing.incidents(connection, listing.Filter())[0]
-    return [page["latest"]["verdict"], item["last_verdict"], item["last_level"]]
+    return [page["latest"].verdict, item.last_verdict, item.last_level]
 
 
 def test_the_headline_is_the_worst_of_what_still_fires(made: Context) -> None:

@@ -41,7 +41,7 @@ def memory(number: int, severity: str = "warning") -> dict[str, Any]:
 
 def listed(made: Context, **wanted: str) -> list[int]:
     with made.database.transaction() as connection:
-        return [item["id"] for item in listing.incidents(connection, listing.Filter(**wanted))]
+        return [item.id for item in listing.incidents(connection, listing.Filter(**wanted))]
 
 
 def told(made: Context, incident: int | None) -> list[str]:
@@ -80,11 +80,11 @@ def test_an_incident_of_a_storms_alert_and_a_critical_one_is_critical_by_itself(
     assert told(storm, both.incident) == ["report"]
     assert watched(storm, both.incident) == WATCH
     with storm.database.transaction() as connection:
-        page = listing.incident(connection, 5)
+        page = listing.details(connection, 5)
     assert page is not None
-    assert {child["id"] for child in page["children"]} == {4, both.incident}
-    assert page["children_count"] == 2
-    assert sorted(a["name"] for a in page["alerts"]) == ["HighMemoryUsage"] * 2
+    assert {child.id for child in page.covered} == {4, both.incident}
+    assert page.covered_count == 2
+    assert sorted(item.name for item in page.alerts) == ["HighMemoryUsage"] * 2
 
 
 def test_a_critical_alert_that_joins_a_covered_incident_takes_it_out_of_the_storm(storm: Context) -> None:
@@ -153,7 +153,9 @@ def spoken(made: Context) -> list[str]:
     """What the waiting messages of the dead man say, each as its title, headline and first command."""
     said = []
     with made.database.transaction() as connection:
-        for item in query(made, "SELECT * FROM runbook.deliveries WHERE kind = 'dead_man' ORDER BY id"):
+        for item in kit.deliveries(connection):
+            if item.kind != "dead_man":
+                continue
             composed = messages.compose(connection, made, item)
             assert composed
             said.append(f"{composed.title} | {composed.headline} | {composed.commands[0]}")
@@ -169,7 +171,7 @@ def test_the_dead_man_speaks_of_a_critical_alert_that_joins_what_was_reported(st
     assert not dead_man(storm, warned)
     assert spoken(storm) == [
         (
-            "NO REPORT MaxDrawdownExceeded | No report after 60 s. Work by hand with the procedure MaxDrawdownExceeded."
+            "NO REPORT MaxDrawdownExceeded | No report after 1 min. Work by hand with the procedure MaxDrawdownExceeded."
             " | runbook run MaxDrawdownExceeded --label instance=risk --label severity=critical"
             " --starts-at 2026-01-15T14:02:00Z"
         )

@@ -3,20 +3,7 @@
 from __future__ import annotations
 
 from runbook.steps.agents.agent_logs import last_words, logs
-from runbook.steps.agents.figures import (
-    AgentLog,
-    AgentStatus,
-    Fleet,
-    LastWords,
-    McpServers,
-    Need,
-    Needed,
-    Online,
-    Recovery,
-    Resources,
-    Signals,
-    Trouble,
-)
+from runbook.steps.agents.figures import LastWords, McpServers, Need, Needed, Online, Signals
 from runbook.steps.agents.needs import llm, mcp_servers, store, tools
 from runbook.steps.agents.presence import online, recovery, signals, status
 from runbook.steps.agents.state import side_by_side
@@ -24,18 +11,12 @@ from runbook.steps.agents.usage import resources
 from runbook.steps.agents.verdict import decide
 
 __all__ = [
-    "AgentLog",
-    "AgentStatus",
-    "Fleet",
     "LastWords",
     "McpServers",
     "Need",
     "Needed",
     "Online",
-    "Recovery",
-    "Resources",
     "Signals",
-    "Trouble",
     "decide",
     "last_words",
     "llm",

@@ -63,7 +63,7 @@ def losing_positions(session: Finding[Session], database: Database, window: Wind
 
 
 def _gap(pnl: float, of_session: float) -> float | None:
-    """By how much the positions' PnL differs from the session's own, where it is known and that is more than rounding."""
+    """By how much the positions' PnL differs from the session's; None where that is not known, or by rounding."""
     if not math.isfinite(of_session):
         return None
     gap = pnl - of_session

@@ -20,6 +20,7 @@ from runbook.steps.sessions import Session
 from runbook.steps.shared.values import number
 
 DEFAULT_LIMIT = 0.10
+"""risk.max_drawdown's own default."""
 _AGREE_POINTS = 0.01
 _FINE_BUCKETS = 400
 _COARSE_BUCKETS = 300
@@ -139,7 +140,7 @@ def agreement(
 
 
 def limit_of(threshold: float, exported: Any) -> float:
-    """The threshold to judge by, a ratio: the one given, else the exported one, else risk.max_drawdown's default 0.10."""
+    """The threshold to judge by, a ratio: the one given, else the exported one, else DEFAULT_LIMIT."""
     if threshold > 0:
         return threshold
     value = number(exported)

@@ -59,86 +59,53 @@ class Decision:
         return f"{self.choice} {self.agent}" if self.agent else self.choice
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the findings say that the decision rests on; None for what they do not."""
-
-    drawdown: float | None
-    limit: float
-    fills: ByFills | None
-    agree: Agreement | None
-    cause: MarketCause | None
-    who: Contributions | None
-    halt: sessions.Halt | None
-    restart: sessions.RestartSafety | None
-
-    @classmethod
-    def of(cls, findings: Findings) -> _Known:
-        agree = findings.get(Agreement)
-        measured = agree or findings.get(Measured)  # fills before performance rows
-        return cls(
-            drawdown=None if measured is None else measured.drawdown,
-            limit=DEFAULT_LIMIT if agree is None else agree.threshold,
-            fills=findings.get(ByFills),
-            agree=agree,
-            cause=findings.get(MarketCause),
-            who=findings.get(Contributions),
-            halt=findings.get(sessions.Halt),
-            restart=findings.get(sessions.RestartSafety),
-        )
-
-    @property
-    def is_over(self) -> bool:
-        return self.drawdown is not None and self.drawdown > self.limit
-
-
 def decide(findings: Findings, alert: Alert, namespace: str = "cryptofunk") -> Verdict:
     """The decision point of MaxDrawdownExceeded: continue, pause or modify the strategy, and why."""
-    known = _Known.of(findings)
-    decision = _decision(known)
-    halted = ""
-    if known.halt is not None and known.halt.paused:
+    agree = findings.get(Agreement)
+    measured = agree if agree is not None else findings.get(Measured)  # by fills, else by performance rows
+    drawdown = None if measured is None else measured.drawdown
+    limit = DEFAULT_LIMIT if agree is None else agree.threshold
+    decision = _decision(findings, drawdown, limit)
+    halt, halted = findings.get(sessions.Halt), ""
+    if halt is not None and halt.paused:
         halted = " Trading is paused."
-    elif known.halt is not None and decision.status is not Status.OK:
+    elif halt is not None and decision.status is not Status.OK:
         halted = " Trading is NOT paused."
     return Verdict(
         str(decision),
         decision.summary + halted,
         decision.status,
-        (*_reasons(known), *unknown_reasons(findings)),
-        tuple(_actions(decision, known, alert, namespace)),
-        _checklist(findings, known),
+        (*_reasons(findings, drawdown, limit), *unknown_reasons(findings)),
+        tuple(_actions(findings, decision, alert, namespace)),
+        _checklist(findings, drawdown, limit),
     )
 
 
-def _decision(known: _Known) -> Decision:
+def _decision(findings: Findings, drawdown: float | None, limit: float) -> Decision:
     """The procedure's rule, from what is known."""
-    if known.drawdown is None:
+    if drawdown is None:
         unknown = "The drawdown cannot be measured: neither fills nor performance rows gave an answer."
         return Decision(Status.UNKNOWN, Choice.KEEP_PAUSED, unknown)
-    shown = f"drawdown {amount(known.drawdown, '%')} against a threshold of {amount(known.limit, '%')}"
-    if known.drawdown <= known.limit:
-        return _within_the_limit(known, known.drawdown, shown)
-    return _over_the_limit(known.cause, known.who, shown)
-
-
-def _within_the_limit(known: _Known, drawdown: float, shown: str) -> Decision:
-    agree = known.agree
+    shown = f"drawdown {amount(drawdown, '%')} against a threshold of {amount(limit, '%')}"
+    if not drawdown <= limit:
+        return _over_the_limit(findings, shown)
+    agree, fills = findings.get(Agreement), findings.get(ByFills)
     if agree is not None and agree.only_the_gauge_is_odd and agree.gauge_error > 0:
         reads = amount(agree.gauge, "%")
         wrong = f"The gauge is wrong, not the portfolio: it reads {reads}, but fills say {shown}."
         return Decision(Status.WARNING, Choice.REPAIR_GAUGE, wrong)
-    deepest = drawdown if known.fills is None else known.fills.deepest
-    if deepest > known.limit:
-        back = f"The drawdown was {amount(deepest, '%')} at its deepest and is back under the threshold: {shown}."
+    if fills is not None and fills.deepest > limit:
+        deepest = amount(fills.deepest, "%")
+        back = f"The drawdown was {deepest} at its deepest and is back under the threshold: {shown}."
         return Decision(Status.WARNING, Choice.WATCH, back)
     return Decision(Status.OK, Choice.CONTINUE, f"Healthy: {shown}.")
 
 
-def _over_the_limit(cause: MarketCause | None, who: Contributions | None, shown: str) -> Decision:
-    unknown = Decision(Status.CRITICAL, Choice.PAUSE, f"The threshold is exceeded, the cause is not known: {shown}.")
+def _over_the_limit(findings: Findings, shown: str) -> Decision:
+    cause, who = findings.get(MarketCause), findings.get(Contributions)
     if cause is None or cause.kind is LossCause.NO_LOSS:
-        return unknown
+        unknown = f"The threshold is exceeded, the cause is not known: {shown}."
+        return Decision(Status.CRITICAL, Choice.PAUSE, unknown)
     moved, explained = amount(cause.market_return, "%"), amount(cause.explained, "%")
     if cause.kind is LossCause.MARKET_WIDE:
         most = amount(min(cause.explained, 1.0), "%")
@@ -154,14 +121,11 @@ def _over_the_limit(cause: MarketCause | None, who: Contributions | None, shown:
     return Decision(Status.CRITICAL, Choice.PAUSE, f"{kind}: {shown}; the market explains {explained} of the loss.")
 
 
-def _reasons(known: _Known) -> Iterator[str]:
-    agree, cause = known.agree, known.cause
-    if known.drawdown is not None:
-        drawdown, limit = amount(known.drawdown, "%"), amount(known.limit, "%")
-        yield (
-            f"By the fills (or, without them, the performance rows) the drawdown is {drawdown}; "
-            f"the threshold is {limit}."
-        )
+def _reasons(findings: Findings, drawdown: float | None, limit: float) -> Iterator[str]:
+    if drawdown is not None:
+        measured = f"By the fills (or, without them, the performance rows) the drawdown is {amount(drawdown, '%')}"
+        yield f"{measured}; the threshold is {amount(limit, '%')}."
+    agree, cause, who = findings.get(Agreement), findings.get(MarketCause), findings.get(Contributions)
     if agree is not None and Measure.GAUGE in agree.odd:
         yield f"The gauge reads {amount(agree.gauge, '%')}, which differs by {points(abs(agree.gauge_error))}."
     elif agree is not None:
@@ -170,24 +134,26 @@ def _reasons(known: _Known) -> Iterator[str]:
         portfolio, market = amount(cause.portfolio_return, "%"), amount(cause.market_return, "%")
         beta = amount(cause.beta, "ratio")
         yield f"Since the fall began the portfolio moved {portfolio}, the market {market} (beta {beta}): {cause.kind}."
-    worst = known.who.worst if known.who is not None else None
+    worst = who.worst if who is not None else None
     if worst is not None and worst.pnl < 0:
         pnl, share = amount(worst.pnl, "USDT"), amount(worst.share_of_loss, "%")
         yield f"{worst.agent} lost most: {pnl} in {amount(worst.positions)} positions, {share} of all losses."
-    if known.halt is not None and known.halt.paused:
-        yield f"Trading is paused: {known.halt.reason}."
-    elif known.halt is not None:
-        further = ": further losses are possible" if known.is_over else ""
+    halt, restart = findings.get(sessions.Halt), findings.get(sessions.RestartSafety)
+    if halt is not None and halt.paused:
+        yield f"Trading is paused: {halt.reason}."
+    elif halt is not None:
+        is_over = drawdown is not None and drawdown > limit
+        further = ": further losses are possible" if is_over else ""
         yield f"Trading is not paused{further}."
-    if known.restart is not None and known.restart.is_safe:
+    if restart is not None and restart.is_safe:
         yield "A restart is safe now."
-    elif known.restart is not None:
-        yield f"A restart is not safe yet: {'; '.join(known.restart.reasons)}."
+    elif restart is not None:
+        yield f"A restart is not safe yet: {'; '.join(restart.reasons)}."
 
 
-def _actions(decision: Decision, known: _Known, alert: Alert, namespace: str) -> Iterator[Action]:
-    is_paused = None if known.halt is None else known.halt.paused
-    if decision.choice in _STOPPING and not is_paused:
+def _actions(findings: Findings, decision: Decision, alert: Alert, namespace: str) -> Iterator[Action]:
+    halt, restart = findings.get(sessions.Halt), findings.get(sessions.RestartSafety)
+    if decision.choice in _STOPPING and (halt is None or not halt.paused):
         yield Action(
             "Pause trading",
             kubectl(namespace, "scale", "deployment/orchestrator", "--replicas=0"),
@@ -195,7 +161,7 @@ def _actions(decision: Decision, known: _Known, alert: Alert, namespace: str) ->
             changes=True,
         )
     yield from _repairs(decision, namespace)
-    if known.restart is not None and known.restart.stray_orders:
+    if restart is not None and restart.stray_orders:
         yield Action(
             "List the orders that a restart would meet",
             psql(
@@ -205,10 +171,10 @@ def _actions(decision: Decision, known: _Known, alert: Alert, namespace: str) ->
             ),
             "Cancel at the exchange what no position needs before trading resumes.",
         )
-    if is_paused is not False:
+    if halt is None or halt.paused:
         unsafe = ""
-        if known.restart is not None and not known.restart.is_safe:
-            unsafe = f", and not before this is settled: {'; '.join(known.restart.reasons)}"
+        if restart is not None and not restart.is_safe:
+            unsafe = f", and not before this is settled: {'; '.join(restart.reasons)}"
         yield Action(
             "Resume trading",
             kubectl(namespace, "rollout", "restart", "deployment/orchestrator"),
@@ -247,13 +213,13 @@ def _repairs(decision: Decision, namespace: str) -> Iterator[Action]:
         )
 
 
-def _checklist(findings: Findings, known: _Known) -> tuple[tuple[str, str], ...]:
+def _checklist(findings: Findings, drawdown: float | None, limit: float) -> tuple[tuple[str, str], ...]:
     past, title = findings.get(History), findings.title
     depth = title(history)
     if past is not None and past.ongoing is not None:
         deep, lost = amount(past.ongoing.depth, "%"), amount(past.ongoing.lost, "USDT")
         depth = f"{deep}, {lost}, {duration(past.ongoing.seconds)} since {moment(past.ongoing.peak_at)}"
-    reached = f"Threshold {amount(known.limit, '%')}, reached {amount(known.drawdown, '%')}"
+    reached = f"Threshold {amount(limit, '%')}, reached {amount(drawdown, '%')}"
     return (
         ("How deep, how long, how much?", depth),
         ("Was the alert right?", title(agreement)),

@@ -25,7 +25,10 @@ _EXCESS_LEAST = 0.01
 
 
 def reduction(now: Finding[Exposure], bounds: Finding[Limits]) -> Finding[Reduction]:
-    """Reducing to the limits: what would be closed, its notional, the fee and the PnL that becomes real; nothing is done."""
+    """Reducing to the limits: what would be closed, its notional, the fee and the PnL that becomes real.
+
+    Nothing is done.
+    """
     exposure = now.known
     closed = _closed(exposure, bounds.known)
     if closed.empty:
@@ -55,8 +58,10 @@ def reduction(now: Finding[Exposure], bounds: Finding[Limits]) -> Finding[Reduct
 
 
 def _closed(exposure: Exposure, bounds: Limits) -> pd.Series[float]:
-    """The notional to close of each position that would be, in the order of closing: the newest of a symbol that is over
-    the limit first, then the smallest of what is left where there are too many."""
+    """The notional to close, by row of `positions` and in the order of closing.
+
+    The newest first in a symbol that is over the limit; then the smallest of what is left, where there are too many.
+    """
     held, limit = exposure.positions, bounds.limit_usdt
     cuts: dict[int, float] = {}
     if exposure.kind is not Breach.NONE:

@@ -18,25 +18,19 @@ class Breach(StrEnum):
     """How a limit is exceeded."""
 
     NONE = "none"
-    OVERSIZED = "oversized"
-    """A position was over the limit when it was opened."""
-    STACKED = "stacked"
-    """Positions in a symbol, each within the limit, are over it together."""
-    GROWN = "grown"
-    """A position was within the limit and is over it now."""
+    OVERSIZED = "oversized"  # when it was opened
+    STACKED = "stacked"  # positions in a symbol, each within the limit
+    GROWN = "grown"  # within the limit when it was opened
     TOO_MANY = "too many"
 
 
 class Approval(StrEnum):
     """What the risk agent's answers say of the positions in a symbol."""
 
-    NONE = "none"
-    """There is no position to ask about."""
+    NONE = "none"  # nothing is held, so nothing is to be asked
     MISSING = "missing"
-    WRONG = "wrong"
-    """It was told another size than was opened."""
-    KNOWING = "knowing"
-    """It was told a size over the limit."""
+    WRONG = "wrong"  # told another size than was opened
+    KNOWING = "knowing"  # told a size over the limit
     WITHIN = "within"
 
 
@@ -104,12 +98,11 @@ class Exposure:
     effective_count: float = 0.0
     without_stop: int = 0
     unprotected_notional: float = 0.0
-    largest_entry_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolValue:
-    """What the gauge reads of a symbol; `over_since`: since when its last samples are over the limit, without a break."""
+    """What the gauge reads of a symbol; `over_since`: since when its samples are over the limit without a break."""
 
     symbol: str
     last: float
@@ -119,7 +112,7 @@ class SymbolValue:
 
 @dataclass(frozen=True, slots=True)
 class PositionValues:
-    """The gauge's values in the window, the largest symbols first; `apart` are those where the positions say otherwise."""
+    """The gauge's values, the largest symbols first; `apart` are those where the positions say otherwise."""
 
     limit_usdt: float
     symbols: tuple[SymbolValue, ...]
@@ -144,7 +137,7 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class BreachCause:
-    """Why a limit is exceeded, by the positions in the symbol that it is about: the largest one's agent and entry share."""
+    """Why a limit is exceeded; `agent` opened the largest position in the symbol, with `entry_share`."""
 
     kind: Breach
     symbol: str = ""

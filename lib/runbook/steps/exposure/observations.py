@@ -115,7 +115,6 @@ def _exposure(priced: pd.DataFrame, unpriced: int, bounds: Limits) -> Exposure:
         effective_count=1 / float(((shares * bounds.equity / gross) ** 2).sum()),
         without_stop=len(bare),
         unprotected_notional=float(bare["notional"].sum()),
-        largest_entry_share=float(held["entry_share"].max()),
     )
 
 
@@ -160,7 +159,7 @@ def _by_position(exposure: Exposure) -> Table:
 def over_time(
     now: Finding[Exposure], bounds: Finding[Limits], metrics: Metrics, window: Window
 ) -> Finding[PositionValues]:
-    """Position value over time: the exported value by symbol in the window, since when it is over, and whether it agrees."""
+    """Position value over time: the exported value by symbol, since when it is over, and whether it agrees."""
     frame = metrics.range(
         "max by (symbol) (cryptofunk_position_value_by_symbol)", window.start, window.as_of, series=10
     ).frame.dropna(subset=["value"])
@@ -211,5 +210,5 @@ def _over_since(curve: pd.DataFrame, limit: float) -> datetime | None:
 
 
 def _differ(read: float, held: float) -> bool:
-    """Whether the gauge says another value of a symbol than its positions are worth, by more than they move between samples."""
+    """Whether a symbol's gauge and positions differ by more than prices move between samples."""
     return abs(read - held) > max(50.0, 0.1 * held)

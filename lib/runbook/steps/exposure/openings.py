@@ -1,4 +1,4 @@
-"""How positions came to be: the signal and agent behind each, what the risk agent answered, and how agents size them."""
+"""How positions came to be: the signal and agent behind each, what risk answered, and how agents size them."""
 
 from __future__ import annotations
 

@@ -109,7 +109,8 @@ def _actions(findings: Findings, alert: Alert, namespace: str) -> Iterator[Actio
                 "SELECT symbol, side, quantity, entry_price, stop_loss, entry_time FROM positions "
                 "WHERE exit_time IS NULL ORDER BY entry_time DESC;",
             ),
-            f"The sizes are under “What would be closed” on this page: {closed} in {symbols}. Close them at the exchange.",
+            f"The sizes are under “What would be closed” on this page: {closed} in {symbols}. "
+            "Close them at the exchange.",
         )
     yield Action(
         "Read the limits in force",

@@ -24,8 +24,7 @@ from runbook.words import amount, counted, names, percent, plural
 def open_positions(opened: OpenPositions) -> str:
     bare = opened.without_stop
     stops = f"{bare} without a stop loss" if bare else "each with a stop loss"
-    positions = plural(opened.count, "position")
-    return f"{opened.count} open {positions} worth {amount(opened.notional, 'USDT')}, {stops}"
+    return f"{counted(opened.count, 'open position')} worth {amount(opened.notional, 'USDT')}, {stops}"
 
 
 def open_positions_detail(opened: OpenPositions) -> str:
@@ -97,8 +96,7 @@ def over_time_detail(values: PositionValues) -> str:
 
 def reduction(closing: Reduction) -> str:
     total, fees, pnl = (amount(value, "USDT") for value in (closing.notional, closing.fees, closing.pnl))
-    # Not `counted`, for no session holds thousands.
-    positions = f"{closing.positions} {plural(closing.positions, 'position')}"
+    positions = counted(closing.positions, "position")
     return f"Reducing to the limits takes closing {total} in {positions}: fees {fees}, PnL {pnl} becomes real"
 
 
@@ -150,9 +148,8 @@ def cause_detail(why: BreachCause) -> str:
 
 def openers(who: Openers) -> str:
     if who.positions and math.isfinite(who.lowest_confidence):
-        positions = f"{who.positions} {plural(who.positions, 'position')}"
         confidence = amount(who.lowest_confidence, "ratio")
-        return f"{positions} in {who.symbol} opened by {names(who.agents)}, confidence {confidence} or more"
+        return f"{counted(who.positions, 'position')} in {who.symbol} opened by {names(who.agents)}, confidence {confidence} or more"
     return f"The open positions were opened by {names(who.everyone)}"
 
 

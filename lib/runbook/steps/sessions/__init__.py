@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from runbook.steps.sessions.figures import (
-    Flow,
-    Freshness,
-    Halt,
-    OrchestratorHealth,
-    RestartSafety,
-    Session,
-    TradingBreakers,
-)
+from runbook.steps.sessions.figures import Flow, Halt, RestartSafety, Session, TradingBreakers
 from runbook.steps.sessions.health import last_words, orchestrator
 from runbook.steps.sessions.restart import restart_safety
 from runbook.steps.sessions.session import activity, breakers, latest, paused
@@ -19,9 +11,7 @@ from runbook.steps.sessions.verdict import decide
 
 __all__ = [
     "Flow",
-    "Freshness",
     "Halt",
-    "OrchestratorHealth",
     "RestartSafety",
     "Session",
     "TradingBreakers",
