@@ -18,5 +18,5 @@ LEFT JOIN LATERAL (
       AND d.decision_type LIKE 'risk%%' AND d.symbol = p.symbol
     ORDER BY (d.metadata ->> 'signal_id' = p.metadata ->> 'signal_id') DESC NULLS LAST, d.created_at DESC LIMIT 1
 ) d ON true
-WHERE p.entry_time <= %(as_of)s AND (p.exit_time IS NULL OR p.exit_time > %(as_of)s)
+WHERE (p.entry_time <= %(as_of)s OR p.entry_time IS NULL) AND (p.exit_time IS NULL OR p.exit_time > %(as_of)s)
 ORDER BY p.entry_time DESC
