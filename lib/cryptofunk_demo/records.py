@@ -39,6 +39,8 @@ POSITIONS = (
     "id session_id symbol exchange side entry_price exit_price quantity entry_time exit_time stop_loss take_profit "
     "realized_pnl unrealized_pnl fees entry_reason exit_reason metadata created_at updated_at"
 )
+_SYMBOL = "BTCUSDT"
+"""The symbol of every session, and so of its rows in performance_metrics."""
 PERFORMANCE = (
     "id session_id metric_time symbol total_value cash_balance position_value unrealized_pnl realized_pnl total_pnl "
     "win_rate sharpe_ratio max_drawdown metadata created_at"
@@ -133,7 +135,7 @@ def _session(session: Session, account: Account) -> Row:
     return (
         session.id,
         session.mode,
-        "BTCUSDT",
+        _SYMBOL,
         EXCHANGE,
         session.started_at,
         session.stopped_at,
@@ -205,7 +207,7 @@ def _performance(sessions: list[Session], accounts: list[Account]) -> Iterator[R
                 f"00000000-0000-4000-9{session.number:03x}-{number:012x}",
                 session.id,
                 time,
-                None,
+                _SYMBOL,
                 *row,
                 None,
                 time,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from runbook.steps.drawdown.agreement import agreement, gauge
 from runbook.steps.drawdown.episodes import history
 from runbook.steps.drawdown.figures import ByFills, Contributions, Gauge, MarketCause
 from runbook.steps.drawdown.losses import contributions, losing_positions
 from runbook.steps.drawdown.market import market_cause, market_conditions
-from runbook.steps.drawdown.measures import agreement, from_fills, from_performance, gauge
+from runbook.steps.drawdown.measures import from_fills, from_performance
 from runbook.steps.drawdown.verdict import decide
 
 __all__ = [

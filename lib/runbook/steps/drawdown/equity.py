@@ -8,6 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from runbook.steps.shared.prices import usable_seconds
+
+_NOTHING = 1e-12
+"""Quantities up to this are what is left of rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Episode:
@@ -67,14 +72,14 @@ def from_cash_and_quantities(
 ) -> pd.DataFrame:
     """Equity (time, value) at the end of each bucket: capital + cash flows + Σ quantity held · last close.
 
-    `fills`: symbol, bucket, quantity, cash. `closes`: symbol, bucket, close, time. A symbol without
-    a close yet is worth what was paid for it.
+    `fills`: symbol, bucket, quantity, cash. `closes`: symbol, bucket, close, time. NaN where a symbol that was held had
+    no close yet: what was paid for it is no price.
     """
     buckets = sorted({*fills["bucket"], *closes["bucket"]})
     cash = fills.groupby("bucket")["cash"].sum().reindex(buckets).fillna(0.0).cumsum()
     held = _by_symbol(fills, "quantity", "sum").reindex(buckets).fillna(0.0).cumsum()
-    prices = _prices(fills, closes, held)
-    value = capital + cash + (held * prices).where(held.abs() > 1e-12, 0.0).sum(axis=1)
+    prices = _by_symbol(closes, "close", "last").reindex(buckets, columns=held.columns).ffill()
+    value = capital + cash + (held * prices).where(held.abs() > _NOTHING, 0.0).sum(axis=1, skipna=False)
     times = pd.Series(buckets, index=buckets)
     if len(closes):
         times = closes.groupby("bucket")["time"].max().reindex(buckets).fillna(times)
@@ -83,18 +88,21 @@ def from_cash_and_quantities(
     curve["time"] = pd.to_datetime(curve["time"], utc=True).astype("datetime64[us, UTC]")
     first["time"] = first["time"].astype("datetime64[us, UTC]")
     joined = pd.concat([first, curve[curve["time"] > first["time"].iloc[0]]], ignore_index=True)
-    return joined.dropna(subset=["value"]).sort_values("time", ignore_index=True)
+    return joined.sort_values("time", ignore_index=True)
 
 
-def _prices(fills: pd.DataFrame, closes: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
-    """What a unit of each symbol is worth in each bucket: the last close, else what was paid."""
-    price = (fills["cash"] / fills["quantity"].where(fills["quantity"] != 0)).abs()
-    paid = _by_symbol(fills.assign(price=price), "price", "last")
-    paid = paid.reindex(held.index, columns=held.columns).ffill().bfill()
-    if closes.empty:
-        return paid
-    marks = _by_symbol(closes, "close", "last").reindex(held.index, columns=held.columns).ffill()
-    return marks.fillna(paid)
+def without_price(fills: pd.DataFrame, closes: pd.DataFrame, as_of: datetime) -> tuple[str, ...]:
+    """The symbols that are held at the end and have no usable close then; of closes see there, with `candle`."""
+    held = fills.groupby("symbol")["quantity"].sum()
+    last = closes.sort_values("time").drop_duplicates("symbol", keep="last").set_index("symbol")
+    return tuple(str(symbol) for symbol in held.index[held.abs() > _NOTHING] if not _is_usable(symbol, last, as_of))
+
+
+def _is_usable(symbol: str, last: pd.DataFrame, as_of: datetime) -> bool:
+    if symbol not in last.index:
+        return False
+    age_seconds = (pd.Timestamp(as_of) - last["time"][symbol]).total_seconds()
+    return bool(age_seconds <= usable_seconds(str(last["candle"][symbol])))
 
 
 def _by_symbol(rows: pd.DataFrame, values: str, how: str) -> pd.DataFrame:

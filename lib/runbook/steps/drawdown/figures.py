@@ -53,7 +53,8 @@ class ByFills(Measured):
 class Gauge:
     """What the gauge that fired reads: now, at most, and at the alert's moment, None where it had no sample by then.
 
-    `threshold` is NaN where none is exported; samples are `interval_seconds` apart; `curve` is time, value.
+    `threshold` is NaN where none is exported, and `differing` are all that are, where they differ; samples are
+    `interval_seconds` apart; `curve` is time, value.
     """
 
     drawdown: float
@@ -62,22 +63,29 @@ class Gauge:
     threshold: float
     interval_seconds: float
     curve: pd.DataFrame
+    differing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The measures side by side: `drawdown` is the fills' own, `odd` are those that differ from it."""
+    """The measures side by side: `drawdown` is that of the `reference`, `odd` are those that differ from it.
 
+    `missing` are those without a figure, which is then NaN.
+    """
+
+    reference: Measure
     drawdown: float
     performance: float
     gauge: float
     threshold: float
     odd: tuple[Measure, ...]
     over: tuple[Measure, ...]
+    missing: tuple[Measure, ...] = ()
 
     @property
     def only_the_gauge_is_odd(self) -> bool:
-        return self.odd == (Measure.GAUGE,)
+        """Whether the other two agree against it: one alone may itself be what is wrong."""
+        return self.odd == (Measure.GAUGE,) and not self.missing
 
     @property
     def gauge_error(self) -> float:
@@ -144,7 +152,10 @@ class AgentPnl:
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What positions added since the fall began, by agent, the greatest loss first; `equity_change` is by the fills."""
+    """What positions added since the fall began, by agent, the greatest loss first; `equity_change` is by the fills.
+
+    `unusable` of the `positions` have no usable price then or now, and are in no sum.
+    """
 
     since: datetime
     agents: tuple[AgentPnl, ...] = ()
@@ -153,6 +164,7 @@ class Contributions:
     positions: float = 0.0
     pnl: float = 0.0
     equity_change: float = float("nan")
+    unusable: int = 0
 
     @property
     def worst(self) -> AgentPnl | None:

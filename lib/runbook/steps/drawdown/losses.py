@@ -15,6 +15,9 @@ from runbook.steps.drawdown import wording
 from runbook.steps.drawdown.figures import AgentPnl, ByFills, Contributions, LosingPositions
 from runbook.steps.drawdown.market import fall_began
 from runbook.steps.sessions import Session
+from runbook.steps.shared.grading import graded
+from runbook.steps.shared.prices import TOO_OLD
+from runbook.words import capitalised
 
 
 def losing_positions(session: Finding[Session], database: Database, window: Window) -> Finding[LosingPositions]:
@@ -82,8 +85,13 @@ def contributions(
     if frame.empty:
         nothing = "So no agent, symbol or side lost anything."
         return Finding(Status.OK, "No position was held since the last peak", nothing, Contributions(since))
+    frame = frame.astype(dict.fromkeys(("pnl", "positions", "fees", "notional"), "float64"))
+    if frame["pnl"].isna().all():
+        nameless = "Who lost it: no position has a usable price both then and now"
+        return Finding(Status.UNKNOWN, nameless, f"{capitalised(TOO_OLD)}.")
     by = {name: _summed(frame, name) for name in ("agent", "symbol", "side")}
     before = measured.curve[measured.curve["time"] <= pd.Timestamp(since)]["value"]
+    unusable = int(frame["unusable"].sum())
     figures = Contributions(
         since=since,
         agents=tuple(_agents(by["agent"])),
@@ -92,10 +100,11 @@ def contributions(
         positions=float(frame["positions"].sum()),
         pnl=float(frame["pnl"].sum()),
         equity_change=measured.equity - float(before.iloc[-1]) if len(before) else math.nan,
+        unusable=unusable,
     )
     units = {"pnl": "USDT", "positions": "", "fees": "USDT", "notional": "USDT", "share of loss": "%"}
     return Finding(
-        Status.WARNING if figures.pnl < -0.01 * measured.peak else Status.OK,
+        graded(False, figures.pnl < -0.01 * measured.peak, unusable),
         wording.contributions(figures),
         wording.contributions_detail(figures),
         figures,

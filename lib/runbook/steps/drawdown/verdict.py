@@ -10,6 +10,7 @@ from runbook.alert import Alert
 from runbook.findings import Findings
 from runbook.outcome import Action, Status, Verdict
 from runbook.steps import exposure, platform, sessions
+from runbook.steps.drawdown.agreement import DEFAULT_LIMIT, agreement
 from runbook.steps.drawdown.episodes import history
 from runbook.steps.drawdown.figures import (
     Agreement,
@@ -23,7 +24,6 @@ from runbook.steps.drawdown.figures import (
 )
 from runbook.steps.drawdown.losses import contributions
 from runbook.steps.drawdown.market import market_cause
-from runbook.steps.drawdown.measures import DEFAULT_LIMIT, agreement
 from runbook.steps.shared.fleet import DEPLOYMENTS
 from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
 from runbook.words import amount, duration, moment, points
@@ -64,7 +64,7 @@ def decide(findings: Findings, alert: Alert, namespace: str = "cryptofunk") -> V
     agree = findings.get(Agreement)
     measured = agree if agree is not None else findings.get(Measured)  # by fills, else by performance rows
     drawdown = None if measured is None else measured.drawdown
-    limit = DEFAULT_LIMIT if agree is None else agree.threshold
+    limit = _limit(findings)
     decision = _decision(findings, drawdown, limit)
     halt, halted = findings.get(sessions.Halt), ""
     if halt is not None and halt.paused:
@@ -81,6 +81,13 @@ def decide(findings: Findings, alert: Alert, namespace: str = "cryptofunk") -> V
     )
 
 
+def _limit(findings: Findings) -> float:
+    """The threshold to judge by: it is known, too, where there was nothing to compare."""
+    found = findings.of(agreement)
+    figures = found.figures if found is not None else findings.get(Agreement)
+    return DEFAULT_LIMIT if figures is None else figures.threshold
+
+
 def _decision(findings: Findings, drawdown: float | None, limit: float) -> Decision:
     """The procedure's rule, from what is known."""
     if drawdown is None:
@@ -94,6 +101,10 @@ def _decision(findings: Findings, drawdown: float | None, limit: float) -> Decis
         reads = amount(agree.gauge, "%")
         wrong = f"The gauge is wrong, not the portfolio: it reads {reads}, but fills say {shown}."
         return Decision(Status.WARNING, Choice.REPAIR_GAUGE, wrong)
+    if agree is not None and agree.over:
+        over = " and ".join(agree.over)
+        apart = f"The measures disagree: by {over} the threshold is exceeded, by {agree.reference} it is not ({shown})."
+        return Decision(Status.WARNING, Choice.WATCH, apart)
     if fills is not None and fills.deepest > limit:
         deepest = amount(fills.deepest, "%")
         back = f"The drawdown was {deepest} at its deepest and is back under the threshold: {shown}."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING, Any
+
 from runbook.steps.drawdown.figures import (
     MARKET_WIDE_SHARE,
     OWN_SHARE,
@@ -16,7 +19,10 @@ from runbook.steps.drawdown.figures import (
     Measure,
     Measured,
 )
-from runbook.words import amount, duration, moment, percent, points
+from runbook.words import amount, capitalised, counted, duration, moment, percent, plural, points
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def measured(figures: Measured) -> str:
@@ -33,6 +39,21 @@ def measured_detail(figures: Measured) -> str:
     )
 
 
+def unpriced(times: pd.Series[Any]) -> str:
+    """Where the curve has gaps, since something held had no close there; "" where it has none."""
+    if not len(times):
+        return ""
+    points = plural(len(times), "point is", "points are")
+    return f" {len(times):,} {points} left out, the first of {moment(times.iloc[0])}: something held had no close yet."
+
+
+def unusable_rows(count: int, of: int) -> str:
+    """How many performance rows were left out; "" where none was."""
+    if not count:
+        return ""
+    return f" {count:,} of {counted(of, 'row')} {plural(count, 'has', 'have')} no usable total_value (NULL or NaN)."
+
+
 def gauge(figures: Gauge) -> str:
     now, highest, threshold = (amount(ratio, "%") for ratio in (figures.drawdown, figures.highest, figures.threshold))
     return f"The gauge reads {now} at the report, at most {highest}; threshold {threshold}"
@@ -43,23 +64,50 @@ def gauge_detail(figures: Gauge) -> str:
     return (
         f"At the alert's moment it read {amount(figures.at_alert, '%')}. "
         f"Samples at least every {interval}, so single peaks between them are not seen."
+        f"{_differing(figures)}"
     )
 
 
+def _differing(figures: Gauge) -> str:
+    """That services export different thresholds; "" where they do not."""
+    if not figures.differing:
+        return ""
+    values = ", ".join(amount(value, "%") for value in figures.differing)
+    return f" Services export different thresholds ({values}): judged by {amount(figures.threshold, '%')}."
+
+
 def agreement(figures: Agreement) -> str:
-    by_fills, by_gauge = amount(figures.drawdown, "%"), amount(figures.gauge, "%")
+    by_reference, by_gauge = amount(figures.drawdown, "%"), amount(figures.gauge, "%")
     if not figures.odd:
-        return f"All three measures agree: drawdown {by_fills}, threshold {amount(figures.threshold, '%')}"
+        agree = "All three measures agree"
+        if figures.missing:
+            agree = f"{capitalised(_names(figures))} agree"
+        return f"{agree}: drawdown {by_reference}, threshold {amount(figures.threshold, '%')}{_not_known(figures)}"
     if figures.only_the_gauge_is_odd:
-        return f"The gauge is wrong: it reads {by_gauge}, fills and performance rows say {by_fills}"
-    by_rows = f"{Measure.PERFORMANCE} {amount(figures.performance, '%')}"
-    return f"The measures disagree: fills {by_fills}, {by_rows}, gauge {by_gauge}"
+        return f"The gauge is wrong: it reads {by_gauge}, fills and performance rows say {by_reference}"
+    read = {Measure.FILLS: figures.drawdown, Measure.PERFORMANCE: figures.performance, Measure.GAUGE: figures.gauge}
+    compared = ", ".join(
+        f"{_SHORT.get(name, name)} {amount(value, '%')}" for name, value in read.items() if name not in figures.missing
+    )
+    return f"The measures disagree: {compared}{_not_known(figures)}"
+
+
+_SHORT = {Measure.FILLS: "fills"}
+
+
+def _names(figures: Agreement) -> str:
+    """The measures that were compared."""
+    return " and ".join(_SHORT.get(name, name.value) for name in Measure if name not in figures.missing)
+
+
+def _not_known(figures: Agreement) -> str:
+    return f"; not known by {' and '.join(figures.missing)}" if figures.missing else ""
 
 
 def agreement_detail(figures: Agreement) -> str:
     by_gauge, by_rows = abs(figures.gauge_error), abs(figures.performance_error)
     if not figures.odd:
-        most = max(by_gauge, by_rows)
+        most = max(number for number in (by_gauge, by_rows) if math.isfinite(number))
         bound = "at most " if most >= 1e-4 else ""
         return f"They differ by {bound}{points(most)}."
     if figures.only_the_gauge_is_odd:
@@ -69,6 +117,8 @@ def agreement_detail(figures: Agreement) -> str:
             "What fired is the exporter's figure, not a loss of that size."
         )
     odd = " and ".join(figures.odd)
+    if figures.reference is not Measure.FILLS:
+        return f"Which of the two is right is not known without the fills. Find out why {odd} differs."
     return f"Trust the fills: they are what was traded. Find out why {odd} differ before acting on them."
 
 
@@ -115,7 +165,8 @@ def losing_positions_detail(lost: LosingPositions) -> str:
 def contributions(who: Contributions) -> str:
     worst = who.agents[0]
     if not worst.pnl < 0:
-        return f"No agent lost since {who.since:%H:%M} UTC"
+        so_far = "As far as positions can be valued, no agent lost" if who.unusable else "No agent lost"
+        return f"{so_far} since {who.since:%H:%M} UTC"
     lost, share = amount(-worst.pnl, "USDT"), amount(worst.share_of_loss, "%")
     return f"{worst.agent} lost {lost} since {who.since:%H:%M} UTC: {share} of all agents' losses"
 
@@ -124,8 +175,15 @@ def contributions_detail(who: Contributions) -> str:
     pnl, change = amount(who.pnl, "USDT"), amount(who.equity_change, "USDT")
     return (
         f"All positions together {pnl}; the equity from fills moved {change} in the same time. "
-        f"Fees are part of it. Positions held then: {amount(who.positions)}."
+        f"Fees are part of it. Positions held then: {amount(who.positions)}.{_unvalued(who)}"
     )
+
+
+def _unvalued(who: Contributions) -> str:
+    """How many positions are in no sum; "" where all are."""
+    if not who.unusable:
+        return ""
+    return f" {counted(who.unusable, 'of them has', 'of them have')} no usable price then or now and is not counted."
 
 
 def market_conditions(market: MarketConditions) -> str:

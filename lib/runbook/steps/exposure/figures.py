@@ -24,6 +24,15 @@ class Breach(StrEnum):
     TOO_MANY = "too many"
 
 
+class EquityBasis(StrEnum):
+    """What says what the portfolio is worth, the best first."""
+
+    PERFORMANCE = "performance row"
+    STALE_PERFORMANCE = "old performance row"
+    SESSION_TOTAL = "session total"
+    INITIAL_CAPITAL = "initial capital"
+
+
 class Approval(StrEnum):
     """What the risk agent's answers say of the positions in a symbol."""
 
@@ -44,18 +53,23 @@ class Unprotected:
 
 @dataclass(frozen=True, slots=True)
 class OpenPositions:
-    """All that is open, of whatever session, marked to the last closes."""
+    """All that is open, of whatever session, marked to the last closes.
+
+    `unpriced`: the symbol of each position without a usable price; `notional` and `unrealized_pnl` are of the others,
+    NaN where there is none.
+    """
 
     count: int = 0
     without_stop: int = 0
     notional: float = 0.0
     unrealized_pnl: float = 0.0
     unprotected: tuple[Unprotected, ...] = ()
+    unpriced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The risk limits in force, and what the portfolio is worth (`equity`).
+    """The risk limits in force, and what the portfolio is worth (`equity`), by its `basis`.
 
     `max_position_size` and `default_stop_loss` are shares, `max_positions` is a number of positions,
     `min_confidence` is from 0 to 1; `defaulted` names those that the session does not configure. `loose`: looser
@@ -65,6 +79,7 @@ class Limits:
     session_id: str
     mode: str
     equity: float
+    basis: EquityBasis
     max_position_size: float
     max_positions: float
     default_stop_loss: float
@@ -80,7 +95,8 @@ class Exposure:
 
     `symbol` is the one that a breach is about, else the largest; `share` is held in it. `effective_count`: as many
     equal symbols would be as concentrated, 1 / Σ part². `positions` has a position a row, with its `notional`,
-    `share` and `entry_share`; `shares` is by symbol, the largest first. `unpriced` positions are in none of them.
+    `share` and `entry_share`; `shares` is by symbol, the largest first. Positions without a usable price are in none of
+    them: `unpriced` has the symbol of each; the counts are of all.
     """
 
     limit: float
@@ -88,7 +104,7 @@ class Exposure:
     positions: pd.DataFrame
     shares: pd.Series[Any]
     count: int = 0
-    unpriced: int = 0
+    unpriced: tuple[str, ...] = ()
     kind: Breach = Breach.NONE
     symbol: str = ""
     share: float = 0.0

@@ -12,9 +12,10 @@ from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
-from runbook.steps.exposure import wording
-from runbook.steps.exposure.figures import Breach, Exposure, Limits, PositionValues, SymbolValue
-from runbook.steps.shared.values import number
+from runbook.steps.exposure import marks, wording
+from runbook.steps.exposure.figures import Breach, EquityBasis, Exposure, Limits, PositionValues, SymbolValue
+from runbook.steps.shared.grading import graded
+from runbook.steps.shared.values import age_seconds, number
 
 # The platform's own defaults, where the session's configuration says nothing.
 DEFAULTS = {"max_position_size": 0.1, "max_positions": 3.0, "default_stop_loss": 0.02, "min_confidence": 0.7}
@@ -23,6 +24,7 @@ OPENED_OVER = 1.02
 DRIFT = 1.05
 """Over the limit now: by more than the usual moves of a price."""
 _SYMBOLS_SHOWN = 6
+_EQUITY_STALE_SECONDS = 15 * 60
 
 
 def limits(database: Database, window: Window) -> Finding[Limits]:
@@ -35,7 +37,7 @@ def limits(database: Database, window: Window) -> Finding[Limits]:
             "trading_sessions has no row up to the report's moment, so neither limits nor capital are known.",
         )
     row = frame.iloc[0]
-    equity = next((v for v in map(number, row[["equity", "stored_equity", "initial_capital"]]) if v > 0), math.nan)
+    equity, basis = _equity(row, window)
     if not equity > 0:
         return Finding(
             Status.UNKNOWN,
@@ -49,6 +51,7 @@ def limits(database: Database, window: Window) -> Finding[Limits]:
         session_id=str(row["session_id"]),
         mode=str(row["mode"]),
         equity=equity,
+        basis=basis,
         **in_force,
         limit_usdt=in_force["max_position_size"] * equity,
         loose=any(in_force[name] > DEFAULTS[name] for name in ("max_position_size", "max_positions")),
@@ -62,7 +65,8 @@ def limits(database: Database, window: Window) -> Finding[Limits]:
             "from": ["session configuration" if name in usable else "default" for name in DEFAULTS],
         }
     )
-    status = Status.WARNING if figures.loose else Status.OK
+    is_guess = basis in (EquityBasis.STALE_PERFORMANCE, EquityBasis.INITIAL_CAPITAL)
+    status = graded(False, figures.loose, is_guess)
     title, detail = wording.limits(figures), wording.limits_detail(figures)
     return Finding(status, title, detail, figures, (Table("Risk limits", table),))
 
@@ -73,38 +77,53 @@ def current(bounds: Finding[Limits], database: Database, window: Window, symbol:
     in_force = bounds.known
     if len(frame):
         frame = frame[frame["session_id"] == in_force.session_id]
-    priced = frame[frame["notional"].astype("float64").notna()] if len(frame) else frame
-    unpriced = len(frame) - len(priced)
-    if priced.empty:
-        if unpriced:
-            return Finding(Status.UNKNOWN, "Exposure: no open position has a price")
-        nothing = Exposure(in_force.max_position_size, in_force.equity, priced, pd.Series(dtype=float))
+    if frame.empty:
+        nothing = Exposure(in_force.max_position_size, in_force.equity, frame, pd.Series(dtype=float))
         return Finding(Status.OK, "The session holds no position: there is no exposure", "", nothing)
-    figures = _exposure(priced, unpriced, in_force)
-    status = Status.OK
-    if figures.shares.iloc[0] > 2 * figures.limit:
-        status = Status.CRITICAL
-    elif figures.kind is not Breach.NONE or figures.without_stop:
-        status = Status.WARNING
+    marked = marks.marked(frame)
+    unpriced = marks.unpriced(marked)
+    if len(unpriced) == len(marked):
+        nameless = "Exposure: no open position has a usable price"
+        return Finding(Status.UNKNOWN, nameless, marks.without_price(unpriced))
+    figures = _exposure(marked, unpriced, in_force)
+    is_over = figures.kind is not Breach.NONE
+    status = graded(figures.shares.iloc[0] > 2 * figures.limit, is_over or figures.without_stop, unpriced)
     title, detail = wording.current(figures, in_force), wording.current_detail(figures, symbol)
     return Finding(status, title, detail, figures, (_by_symbol(figures), _by_position(figures)))
 
 
-def _exposure(priced: pd.DataFrame, unpriced: int, bounds: Limits) -> Exposure:
+def _equity(row: pd.Series, window: Window) -> tuple[float, EquityBasis]:
+    """What the portfolio is worth, NaN for nothing usable, and by what."""
+    candidates = {
+        EquityBasis.PERFORMANCE: number(row["equity"]),
+        EquityBasis.SESSION_TOTAL: number(row["stored_equity"]),
+        EquityBasis.INITIAL_CAPITAL: number(row["initial_capital"]),
+    }
+    basis, equity = next(
+        ((name, value) for name, value in candidates.items() if value > 0), (EquityBasis.INITIAL_CAPITAL, math.nan)
+    )
+    is_old = row["is_open"] and not age_seconds(row["equity_at"], window) <= _EQUITY_STALE_SECONDS
+    if basis is EquityBasis.PERFORMANCE and is_old:
+        return equity, EquityBasis.STALE_PERFORMANCE
+    return equity, basis
+
+
+def _exposure(marked: pd.DataFrame, unpriced: tuple[str, ...], bounds: Limits) -> Exposure:
+    priced = marked[marked["notional"].notna()]
     entry_equity = priced["entry_equity"].astype("float64").where(lambda value: value > 0).fillna(bounds.equity)
     held = priced.assign(
         share=priced["notional"] / bounds.equity, entry_share=priced["entry_notional"] / entry_equity
     ).reset_index(drop=True)
     shares = held.groupby("symbol")["share"].sum().sort_values(ascending=False)
-    kind, symbol = _breach(held, shares, bounds)
+    kind, symbol = _breach(held, shares, len(marked), bounds)
     gross = float(held["notional"].sum())
-    bare = held[held["stop_loss"].isna()]
+    bare = marked[marked["stop_loss"].isna()]
     return Exposure(
         limit=bounds.max_position_size,
         equity=bounds.equity,
         positions=held,
         shares=shares,
-        count=len(held),
+        count=len(marked),
         unpriced=unpriced,
         kind=kind,
         symbol=symbol,
@@ -118,7 +137,7 @@ def _exposure(priced: pd.DataFrame, unpriced: int, bounds: Limits) -> Exposure:
     )
 
 
-def _breach(held: pd.DataFrame, shares: pd.Series[float], bounds: Limits) -> tuple[Breach, str]:
+def _breach(held: pd.DataFrame, shares: pd.Series[float], count: int, bounds: Limits) -> tuple[Breach, str]:
     """(how a limit is exceeded, the symbol it is about)."""
     limit, largest = bounds.max_position_size, str(shares.index[0])
     too_large = held[held["entry_share"] > limit * OPENED_OVER]
@@ -127,7 +146,7 @@ def _breach(held: pd.DataFrame, shares: pd.Series[float], bounds: Limits) -> tup
     if shares.iloc[0] > limit * DRIFT:
         several = int((held["symbol"] == largest).sum()) > 1
         return (Breach.STACKED if several else Breach.GROWN), largest
-    return (Breach.TOO_MANY if len(held) > bounds.max_positions else Breach.NONE), largest
+    return (Breach.TOO_MANY if count > bounds.max_positions else Breach.NONE), largest
 
 
 def _by_symbol(exposure: Exposure) -> Table:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+from runbook.steps.exposure import marks
 from runbook.steps.exposure.figures import (
     FEE,
     Approval,
     Approvals,
     Breach,
     BreachCause,
+    EquityBasis,
     Exposure,
     Limits,
     Openers,
@@ -24,18 +26,35 @@ from runbook.words import amount, counted, names, percent, plural
 def open_positions(opened: OpenPositions) -> str:
     bare = opened.without_stop
     stops = f"{bare} without a stop loss" if bare else "each with a stop loss"
-    return f"{counted(opened.count, 'open position')} worth {amount(opened.notional, 'USDT')}, {stops}"
+    worth = f"worth {amount(opened.notional, 'USDT')}"
+    if len(opened.unpriced) == opened.count:
+        worth = "worth what is not known"
+    elif opened.unpriced:
+        worth = f"of which {opened.count - len(opened.unpriced)} are worth {amount(opened.notional, 'USDT')}"
+    return f"{counted(opened.count, 'open position')} {worth}, {stops}"
 
 
 def open_positions_detail(opened: OpenPositions) -> str:
-    marked = f"Unrealised {amount(opened.unrealized_pnl, 'USDT')} at the last closes."
+    detail = f"Unrealised {amount(opened.unrealized_pnl, 'USDT')} at the last closes."
+    if opened.unpriced:
+        valued = opened.count - len(opened.unpriced)
+        detail = f"{detail} That is of {valued}. " if valued else ""
+        detail += marks.without_price(opened.unpriced)
     bare = ", ".join(f"{position.symbol} {amount(position.notional, 'USDT')}" for position in opened.unprotected[:6])
-    return f"{marked} Without a stop: {bare}." if bare else marked
+    return f"{detail} Without a stop: {bare}." if bare else detail
 
 
 def limit(name: str, value: float) -> str:
     """A limit as its name means it: a number of positions, a confidence, else a share."""
     return amount(value, "" if name in ("max_positions", "min_confidence") else "%")
+
+
+_EQUITY = {
+    EquityBasis.PERFORMANCE: "",
+    EquityBasis.STALE_PERFORMANCE: " by its last performance row, which is over 15 minutes old",
+    EquityBasis.SESSION_TOTAL: " by its row in trading_sessions",
+    EquityBasis.INITIAL_CAPITAL: " if it is still what it began with: neither performance rows nor its own say more",
+}
 
 
 def limits(bounds: Limits) -> str:
@@ -44,7 +63,7 @@ def limits(bounds: Limits) -> str:
 
 
 def limits_detail(bounds: Limits) -> str:
-    detail = f"The {bounds.mode} session's portfolio is worth {amount(bounds.equity, 'USDT')}."
+    detail = f"The {bounds.mode} session's portfolio is worth {amount(bounds.equity, 'USDT')}{_EQUITY[bounds.basis]}."
     if bounds.loose:
         detail += " These are looser than the platform's defaults."
     if bounds.defaulted:
@@ -59,6 +78,9 @@ def current(held: Exposure, bounds: Limits) -> str:
     if held.kind is Breach.TOO_MANY:
         return f"{held.count} positions are open, the limit is {amount(bounds.max_positions)}"
     largest, most = held.shares.index[0], amount(held.shares.iloc[0], "%")
+    if held.unpriced:
+        unknown = f"{len(held.unpriced)} of {counted(held.count, 'position')} have no usable price"
+        return f"{unknown}; of the others the largest is {largest} with {most} of the portfolio"
     return f"Within the limits: the largest is {largest} with {most} of the portfolio"
 
 
@@ -75,7 +97,8 @@ def current_detail(held: Exposure, named: str) -> str:
     else:
         detail += "Each has a stop loss."
     if held.unpriced:
-        detail += f" {held.unpriced} have no usable price and are not counted."
+        detail += f" {marks.without_price(held.unpriced)} They are in no share."
+    detail += marks.priced_otherwise(held.positions)
     if named:
         share = amount(held.shares[named], "%") if named in held.shares.index else "nothing is held in it now"
         detail += f" The alert names {named[:40]}: {share}."

@@ -5,8 +5,10 @@ from __future__ import annotations
 from runbook.outcome import Status
 
 
-def graded(critical: object, warning: object = False) -> Status:
-    """Critical or warning where the one or the other holds (a bool, a count, names), else ok."""
+def graded(critical: object, warning: object = False, unsure: object = False) -> Status:
+    """Critical or warning where the one or the other holds (a bool, a count, names), unknown where unsure, else ok."""
     if critical:
         return Status.CRITICAL
-    return Status.WARNING if warning else Status.OK
+    if warning:
+        return Status.WARNING
+    return Status.UNKNOWN if unsure else Status.OK

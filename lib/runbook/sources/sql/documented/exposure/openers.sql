@@ -1,4 +1,5 @@
 -- Which signal opened each open position, and what the risk agent answered: the recorded signal, else the last one before the entry.
+-- at most: 200
 SELECT p.id::text AS position_id, p.symbol, p.side::text AS side, p.entry_time,
        coalesce(g.agent_name, p.metadata ->> 'agent_name', '(not recorded)') AS agent, g.signal::text AS signal, g.confidence, g.reasoning,
        g.llm_model AS model, g.created_at AS signalled_at, p.entry_reason,
@@ -17,6 +18,5 @@ LEFT JOIN LATERAL (
       AND d.decision_type LIKE 'risk%%' AND d.symbol = p.symbol
     ORDER BY (d.metadata ->> 'signal_id' = p.metadata ->> 'signal_id') DESC NULLS LAST, d.created_at DESC LIMIT 1
 ) d ON true
-WHERE p.entry_time <= %(as_of)s AND p.status = 'OPEN'
+WHERE (p.entry_time <= %(as_of)s OR p.entry_time IS NULL) AND p.status = 'OPEN'
 ORDER BY p.entry_time DESC
-LIMIT 200

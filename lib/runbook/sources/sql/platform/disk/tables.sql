@@ -1,4 +1,5 @@
 -- The biggest tables with their indexes and dead rows; partitions and TimescaleDB chunks count for the table they belong to.
+-- at most: 500
 WITH RECURSIVE tree AS (
     SELECT c.oid AS root, c.oid AS part
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -21,4 +22,3 @@ JOIN pg_class c ON c.oid = t.part
 LEFT JOIN pg_stat_user_tables s ON s.relid = t.part
 GROUP BY 1, 2
 ORDER BY total_bytes DESC NULLS LAST
-LIMIT 30

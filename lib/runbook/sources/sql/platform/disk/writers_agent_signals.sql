@@ -1,4 +1,5 @@
 -- Who writes to agent_signals: its rows of the last day by kind, against a usual day, and since when in these days.
+-- at most: 1000
 SELECT concat_ws(', ', agent_name, signal) AS kind,
        count(*) FILTER (WHERE "created_at" > %(as_of)s - interval '1 day') AS last_day,
        count(*) FILTER (WHERE "created_at" <= %(as_of)s - interval '3 days') AS usual_day,
@@ -7,4 +8,3 @@ FROM agent_signals
 WHERE "created_at" > %(as_of)s - interval '4 days' AND "created_at" <= %(as_of)s
 GROUP BY 1
 ORDER BY last_day DESC
-LIMIT 15

@@ -1,4 +1,4 @@
--- Who holds the server's connections at the time of asking, the most first. Statements are left out: they hold data.
+-- Who holds the server's connections at the time of asking, the 20 with the most first. Statements are left out: they hold data.
 SELECT coalesce(usename::text, '(not visible)') AS role, coalesce(nullif(application_name, ''), '(unnamed)') AS application,
        coalesce(state, '(not visible)') AS state, coalesce(wait_event_type, '') AS waits_for, count(*) AS connections,
        extract(epoch FROM max(clock_timestamp() - coalesce(xact_start, state_change)))::float8 AS longest_seconds

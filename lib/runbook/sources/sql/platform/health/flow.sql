@@ -1,5 +1,5 @@
 -- What still flows: rows of each kind from since to as_of, and in the 24 hours before since.
-SELECT what, count(*) FILTER (WHERE at > %(since)s) AS rows_now, count(*) FILTER (WHERE at <= %(since)s) AS rows_before, max(at) AS last_at
+SELECT what, count(*) FILTER (WHERE at > %(since)s) AS rows_now, count(*) FILTER (WHERE at <= %(since)s) AS rows_before, max(at) AS last_at, min(at) AS first_at
 FROM (
     SELECT 'orders' AS what, placed_at AS at FROM orders WHERE placed_at BETWEEN %(before)s AND %(as_of)s
     UNION ALL SELECT 'orders refused', placed_at FROM orders

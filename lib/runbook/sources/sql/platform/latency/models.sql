@@ -1,4 +1,4 @@
--- LLM calls by model: latency, tokens, cache hits and cost, before the alert and since half an hour before it.
+-- LLM calls of the 20 slowest models: latency, tokens, cache hits and cost, before the alert and since half an hour before it.
 SELECT coalesce(model, 'unknown') AS model,
        count(*) FILTER (WHERE created_at < %(since)s) AS calls_before,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) FILTER (WHERE created_at < %(since)s) AS p95_before_ms,

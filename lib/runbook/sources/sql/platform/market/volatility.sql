@@ -1,4 +1,5 @@
 -- Move, volatility and volume of every symbol since the fall began, against the day before it.
+-- at most: 50
 WITH candles AS (
     SELECT symbol, open_time, open, close, high, low, quote_volume,
            ln(close / lag(close) OVER (PARTITION BY symbol ORDER BY open_time)) AS log_return,
@@ -18,4 +19,3 @@ SELECT symbol,
 FROM candles
 GROUP BY symbol
 ORDER BY symbol
-LIMIT 50

@@ -1,17 +1,28 @@
 -- What each position added to the portfolio's value between two moments: price moves while it was held, less the fees paid then.
--- Prices at the two ends are the last closes; the agent is the recorded one, else that of the last signal before the entry.
+-- Prices at the two ends are the newest usable closes (see exposure/open); without one a position is counted as unpriced.
+-- The agent is the recorded one, else that of the last signal before the entry.
+-- at most: 200
 WITH held AS (
     SELECT p.*, p.entry_time < %(since)s AS was_open, p.exit_time IS NULL OR p.exit_time > %(as_of)s AS is_open
     FROM positions p
     WHERE p.session_id = %(session_id)s::uuid AND p.entry_time <= %(as_of)s
       AND (p.exit_time IS NULL OR p.exit_time > %(since)s)
 ), marks AS (
-    SELECT s.symbol,
-           (SELECT close FROM candlesticks c WHERE c.symbol = s.symbol AND c.close_time <= %(since)s AND c.interval IN ('1m', '1h')
-              AND c.open_time <= %(since)s AND c.close <> 'NaN' ORDER BY c.open_time DESC LIMIT 1) AS since_close,
-           (SELECT close FROM candlesticks c WHERE c.symbol = s.symbol AND c.open_time <= %(as_of)s AND c.interval = '1m'
-              AND c.close <> 'NaN' ORDER BY c.open_time DESC LIMIT 1) AS last_close
+    SELECT s.symbol, min(c.close) FILTER (WHERE m.at = %(since)s) AS since_close, min(c.close) FILTER (WHERE m.at = %(as_of)s) AS last_close
     FROM (SELECT DISTINCT symbol FROM held) s
+    CROSS JOIN (SELECT DISTINCT unnest(ARRAY[%(since)s, %(as_of)s]::timestamptz[]) AS at) m
+    LEFT JOIN LATERAL (
+        SELECT c.close FROM candlesticks c
+        WHERE c.symbol = ANY (ARRAY[s.symbol, replace(s.symbol, '/', ''), regexp_replace(s.symbol, '^(\w+?)(USDT|USDC|FDUSD|BUSD|TUSD|USD|EUR|BTC|ETH|BNB)$', '\1/\2')])
+          AND c.open_time > m.at - interval '3 hours' AND c.open_time <= m.at
+          AND (c.interval = '1m' AND c.close_time > m.at - interval '15 minutes'
+               AND (c.close_time <= m.at OR m.at = %(as_of)s)
+               OR c.interval IN ('5m', '15m', '1h') AND c.close_time <= m.at
+                  AND c.close_time > m.at - CASE c.interval WHEN '1h' THEN interval '2 hours' ELSE interval '15 minutes' END)
+          AND c.close > 0 AND c.close <> 'NaN'
+        ORDER BY c.close_time DESC, c.open_time DESC LIMIT 1
+    ) c ON true
+    GROUP BY s.symbol
 ), valued AS (
     SELECT h.symbol, h.side::text AS side, h.is_open,
            coalesce(h.metadata ->> 'agent_name',
@@ -27,11 +38,13 @@ WITH held AS (
            h.quantity * CASE WHEN h.was_open THEN m.since_close ELSE h.entry_price END AS notional
     FROM held h
     JOIN marks m USING (symbol)
+), usable AS (
+    SELECT *, moved IS NOT NULL AND moved <> 'NaN' AND fees <> 'NaN' AS is_usable FROM valued
 )
 SELECT agent, symbol, side, count(*) AS positions, count(*) FILTER (WHERE is_open) AS open,
-       sum(moved) - sum(fees) AS pnl, sum(moved) AS moved, sum(fees) AS fees, sum(notional) AS notional
-FROM valued
-WHERE moved IS NOT NULL AND moved <> 'NaN'
+       sum(moved - fees) FILTER (WHERE is_usable) AS pnl, sum(moved) FILTER (WHERE is_usable) AS moved,
+       sum(fees) FILTER (WHERE is_usable) AS fees, sum(notional) FILTER (WHERE is_usable) AS notional,
+       count(*) FILTER (WHERE NOT is_usable) AS unusable
+FROM usable
 GROUP BY 1, 2, 3
 ORDER BY pnl
-LIMIT 200

@@ -1,4 +1,4 @@
--- The five latest trading sessions as of the report; the one to look at first: live before paper when it ran at the alert's moment.
+-- The 5 latest trading sessions as of the report; the one to look at first: live before paper when it ran at the alert's moment.
 SELECT id::text AS session_id, mode::text AS mode, symbol, exchange, started_at, stopped_at,
        initial_capital, final_capital, total_trades, winning_trades, losing_trades, total_pnl, max_drawdown,
        CASE WHEN initial_capital > 0 THEN total_pnl / initial_capital END AS roi,
