@@ -47,7 +47,7 @@ NASTY = (
 def empty(platform: Platform) -> None:
     """The schema without rows, Prometheus without series, no log lines, no events."""
     with psycopg.connect(platform.admin_url) as connection:
-        connection.execute(f"TRUNCATE {TABLES}")
+        connection.execute(f"TRUNCATE {TABLES} CASCADE")
     platform.replace_metrics(lambda series: iter(()))
     if state := platform.cluster_state:
         with state.lock:
@@ -61,6 +61,7 @@ def no_session(platform: Platform) -> None:
     with psycopg.connect(platform.admin_url) as connection:
         connection.execute(
             "TRUNCATE trading_sessions, positions, orders, trades, agent_signals, llm_decisions, performance_metrics"
+            " CASCADE"
         )
 
 
@@ -69,8 +70,8 @@ def nan(platform: Platform) -> None:
     with psycopg.connect(platform.admin_url) as connection:
         connection.execute("UPDATE trading_sessions SET total_pnl = NULL, max_drawdown = 'NaN', sharpe_ratio = 'NaN'")
         connection.execute(
-            "UPDATE performance_metrics SET total_value = CASE WHEN right(id::text, 1) < '4' THEN 'NaN'::numeric END,"
-            " total_pnl = NULL, max_drawdown = 'NaN' WHERE right(id::text, 1) < '8'"
+            "UPDATE performance_metrics SET total_value = 'NaN', total_pnl = NULL, max_drawdown = 'NaN'"
+            " WHERE right(id::text, 1) < '8'"
         )
         connection.execute(
             "UPDATE positions SET realized_pnl = CASE WHEN right(id::text, 1) < '4' THEN 'NaN'::numeric END,"

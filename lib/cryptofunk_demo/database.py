@@ -32,6 +32,13 @@ def reader_url(server: Server, database: str) -> str:
     return server.url(database, user=READER, password=_reader_password(server))
 
 
+def schema_of(name: str) -> bytes:
+    """The statements that make the schema `name`; the documented one is the platform's, changed afterwards."""
+    folder = resources.files("cryptofunk_demo") / "schema"
+    changes = () if name == "platform" else (name,)
+    return b"\n".join((folder / f"{part}.sql").read_bytes() for part in ("platform", *changes))
+
+
 def create(server: Server, schema: str, incident: str, seed: int, simulate: Callable[[], Simulation]) -> str:
     """The name of a new database with the incident's rows; `simulate` is called only where none is kept yet.
 
@@ -76,7 +83,7 @@ def _build(
     if schema == "documented":
         rows = records.documented(rows, simulation.market)
     with psycopg.connect(server.url(draft)) as fresh:
-        fresh.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
+        fresh.execute(schema_of(schema))
         for table in rows:
             _load(fresh, table)
         for statement in simulation.incident.statements:

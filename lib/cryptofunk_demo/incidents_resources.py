@@ -298,9 +298,9 @@ CPU_RETRIES = Incident(
 
 _FLOOD_HOURS = 34
 _CANDLES = """
-INSERT INTO candlesticks (id, symbol, exchange, interval, open_time, close_time, open, high, low, close, volume,
+INSERT INTO candlesticks (symbol, exchange, interval, open_time, close_time, open, high, low, close, volume,
                           quote_volume, trades_count, created_at)
-SELECT md5(s || i)::uuid, s, 'binance', '1m', t, t + interval '59.999 seconds', 100 + i % 7, 108, 99, 101 + i % 7,
+SELECT s, 'binance', '1m', t, t + interval '59.999 seconds', 100 + i % 7, 108, 99, 101 + i % 7,
        12.5 + i % 90, 1262.5 + i % 900, 40 + i % 60, t + interval '61 seconds'
 FROM unnest(ARRAY['BTCUSDT', 'ETHUSDT', 'SOLUSDT', 'BNBUSDT', 'XRPUSDT']) AS s, generate_series(1, 50000) AS i,
      LATERAL (SELECT TIMESTAMPTZ '2026-01-10 06:00:00+00' - i * interval '1 minute' AS t) AS w
@@ -309,7 +309,7 @@ _FLOOD = """
 INSERT INTO audit_logs (id, timestamp, event_type, severity, user_id, ip_address, resource, action, success, metadata,
                         request_id, duration_ms)
 SELECT md5('flood' || i)::uuid, TIMESTAMPTZ '2026-01-15 14:10:00+00' - interval '34 hours' * (1 - i / 32000.0),
-       'MCP_TOOL_CALL', 'DEBUG', 'technical-analyst', '10.42.0.31', 'mcp/technical-indicators', 'calculate_rsi', true,
+       'DECISION_VIEWED', 'INFO', 'technical-analyst', '10.42.0.31', 'decisions', 'decision viewed', true,
        jsonb_build_object('arguments', jsonb_build_object('symbol', 'BTCUSDT', 'period', 14,
                                                           'closes', repeat(md5(i::text), 12)),
                           'trace', md5('t' || i)), 'req-' || md5('r' || i), i % 40
@@ -323,7 +323,7 @@ FROM generate_series(1, 40) AS i,
      LATERAL (SELECT TIMESTAMPTZ '2025-10-10 06:00:00+00' - i * interval '1 day' AS t) AS w"""
 AUDIT_FLOOD = Incident(
     name="audit-flood",
-    title="The disk fills although its biggest table hardly grows: every tool call is written to audit_logs",
+    title="The disk fills although its biggest table hardly grows: every look at a decision is written to audit_logs",
     cause="audit_logs",
     alert=_alert(
         "DiskSpaceWarning",
@@ -355,7 +355,7 @@ AUDIT_FLOOD = Incident(
         Audit(
             -60 * _FLOOD_HOURS + 8,
             "CONFIG_UPDATED",
-            "audit.level info -> debug (every MCP tool call is recorded)",
+            "audit.level info -> debug (every look at a decision is recorded)",
             "config/audit",
             user="deploy-bot",
             metadata={"audit.level": "debug"},

@@ -21,12 +21,14 @@ from cryptofunk_demo.workloads import MEBI, WORKLOADS, Workload
 
 NAMESPACE = {"namespace": "cryptofunk"}
 _POOL_SIZE = 10
-_API_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000)
-_TOOL_MS = (10, 50, 100, 250, 500, 1000, 2500)
+_API_MS = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+_TOOL_MS = (10, 25, 50, 100, 250, 500, 1000, 2500)
+_EXCHANGE_MS = (50, 100, 250, 500, 1000, 2500, 5000)
 _AGENT_MS = (50, 100, 250, 500, 1000, 2500, 5000)
 _LLM_MS = (100, 250, 500, 1000, 2500, 5000, 10000)
 _ORDER_MS = (100, 250, 500, 1000, 2500, 5000)
 _QUERY_MS = (1, 5, 10, 25, 50, 100, 250, 500, 1000)
+_HEALTH_MS = (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000)
 _PATHS = (
     ("GET", "/api/v1/health", 12.0, 6),
     ("GET", "/api/v1/positions", 20.0, 38),
@@ -156,7 +158,7 @@ def _services(recorder: Recorder) -> Iterator[Series]:
         yield from recorder.counter("cryptofunk_exchange_api_errors_total", 0.004, labels, start=11)
     for endpoint, per_minute, typical in (("klines", 30.0, 74), ("order", 1.5, 130), ("account", 4.0, 92)):
         labels = {"exchange": "binance", "endpoint": endpoint}
-        yield from recorder.histogram("cryptofunk_exchange_api_latency_ms", per_minute, typical, _TOOL_MS, labels)
+        yield from recorder.histogram("cryptofunk_exchange_api_latency_ms", per_minute, typical, _EXCHANGE_MS, labels)
     yield from recorder.histogram("cryptofunk_order_execution_latency_ms", 1.5, 260, _ORDER_MS)
     yield from recorder.histogram("cryptofunk_orchestrator_latency_ms", 6.0, 480, _AGENT_MS)
 
@@ -200,7 +202,10 @@ def _stores(recorder: Recorder, simulation: Simulation) -> Iterator[Series]:
     yield from recorder.counter("cryptofunk_nats_messages_received_total", 84.9, start=119_870)
     for component in ("database", "nats", "agents"):
         yield from recorder.gauge("health_check_status", 1.0, {"component": component})
-        yield from recorder.gauge("health_check_latency_ms", 4.5, {"component": component}, noise=0.2)
+        labels = {"component": component}
+        yield from recorder.histogram(
+            "health_check_latency_ms", 6.0, 4.5, _HEALTH_MS, labels, times=FINE, is_regular=True
+        )
     volume = {**NAMESPACE, "persistentvolumeclaim": "postgres-pvc"}
     used = 27.4e9 + (FINE - FINE[0]) * 40.0
     yield from recorder.gauge("kubelet_volume_stats_used_bytes", used, volume)

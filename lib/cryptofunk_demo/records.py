@@ -28,7 +28,7 @@ class Rows:
 
 
 CANDLES = (
-    "id symbol exchange interval open_time close_time open high low close volume quote_volume trades_count "
+    "symbol exchange interval open_time close_time open high low close volume quote_volume trades_count "
     "taker_buy_base_volume taker_buy_quote_volume created_at"
 )
 SESSIONS = (
@@ -53,7 +53,7 @@ def tables(
     """Every table's rows, in an order that foreign keys allow."""
     current = sessions[-1]
     return [
-        _rows("candlesticks", CANDLES, _candles(market)),
+        _rows("candlesticks", CANDLES, candlesticks(market)),
         _rows("trading_sessions", SESSIONS, map(_session, sessions, accounts)),
         _rows("positions", POSITIONS, (_position(p, market) for s in sessions for p in s.positions)),
         _rows("orders", orders.ORDERS, orders.orders(sessions, incident)),
@@ -108,11 +108,6 @@ def _documented(rows: Rows, market: Market) -> Rows:
 
 def _rows(table: str, columns: str, rows: Iterable[Row]) -> Rows:
     return Rows(table, tuple(columns.split()), list(rows))
-
-
-def _candles(market: Market) -> Iterator[Row]:
-    for number, row in enumerate(candlesticks(market)):
-        yield (f"00000000-0000-4000-8000-{number:012x}", *row)
 
 
 def _session(session: Session, account: Account) -> Row:

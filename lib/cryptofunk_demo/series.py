@@ -102,8 +102,12 @@ class Recorder:
         *,
         spread: float = 0.45,
         times: Floats = COARSE,
+        is_regular: bool = False,
     ) -> Iterator[Series]:
-        """A log-normal histogram around `typical`; overrides of `name` change durations, of `name`_count the rate."""
+        """A log-normal histogram around `typical`; overrides of `name` change durations, of `name`_count the rate.
+
+        Where `is_regular`, what is measured happens at an even pace, else at random times.
+        """
         labels = labels or {}
         middle = np.full(times.shape, float(typical))
         for override in self._matching(name, labels):
@@ -113,7 +117,7 @@ class Recorder:
         middle *= 1 + 0.04 * self._rng.standard_normal(times.shape)
         rate = self._rate(f"{name}_count", labels, per_minute, times)
         steps = np.diff(times, prepend=times[0]) / MINUTE
-        counts = self._rng.poisson(rate * steps).astype(np.float64)
+        counts = rate * steps if is_regular else self._rng.poisson(rate * steps).astype(np.float64)
         for bound in (*bounds, inf):
             below = _share_below(bound, middle, spread) if bound < inf else np.ones(times.shape)
             total = np.floor(np.cumsum(counts * below) + 1e-6)

@@ -19,6 +19,7 @@ import pandas as pd
 import psycopg
 import pytest
 
+from cryptofunk_demo.database import schema_of
 from runbook import embedded
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
 from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database
@@ -302,7 +303,7 @@ def test_another_database_than_ours_is_told_apart(
 def trading(schema: str) -> Callable[[str], None]:
     def make(url: str) -> None:
         with psycopg.connect(url) as connection:
-            connection.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
+            connection.execute(schema_of(schema))
 
     return make
 

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from cryptofunk_demo.database import schema_of
 from runbook.sources.database import _statement
 from runbook.steps.latency import slow_statements
 
@@ -38,7 +39,7 @@ def fill(schema: str) -> Callable[[str], None]:
     def make(url: str) -> None:
         with psycopg.connect(url) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-            connection.execute((resources.files("cryptofunk_demo") / "schema" / f"{schema}.sql").read_bytes())
+            connection.execute(schema_of(schema))
 
     return make
 
