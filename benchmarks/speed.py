@@ -159,8 +159,9 @@ def _against_floor(figures: dict[str, Figures]) -> Section:
 def _memory(figures: dict[str, Figures]) -> Section:
     most = max(f.mb for f in figures.values())
     says = (
-        f"Proportional memory (PSS) of executor and kernel together, the greatest sum while {AT_ONCE} runs go on at once, "
-        f"divided by {AT_ONCE}. Wanted: under 80 MB. Most: {most:.0f} MB."
+        "Proportional memory (PSS) of executor and kernel together, "
+        f"the greatest sum while {AT_ONCE} runs go on at once, divided by {AT_ONCE}. "
+        f"Wanted: under 80 MB. Most: {most:.0f} MB."
     )
     section = Section("f", "Memory of a concurrent run", says, ("procedure", "papermill + kernel", "warm", "ratio"))
     for name, f in figures.items():

@@ -52,8 +52,9 @@ def measure(folder: Path, quick: bool) -> Section:
     section = Section(
         "c",
         "A storm through the webhook",
-        f"{alerts} distinct alerts, posted one after the other to `runbook serve` with {AT_ONCE} reports at once, until the last "
-        f"page is written; against papermill and nbconvert {AT_ONCE} at a time. Wanted: at least 5×. Found: {naive / ours:.1f}×.",
+        f"{alerts} distinct alerts, posted one after the other to `runbook serve` with {AT_ONCE} reports at once, "
+        f"until the last page is written; against papermill and nbconvert {AT_ONCE} at a time. "
+        f"Wanted: at least 5×. Found: {naive / ours:.1f}×.",
         ("", "seconds", "a page every"),
         [
             ("papermill + nbconvert, two at a time", f"{naive:.0f}", f"{naive / alerts:.2f} s"),

@@ -18,16 +18,19 @@ PROCEDURE = "MaxDrawdownExceeded"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 TABLES = ("performance_metrics", "trades", "candlesticks")
 
-# History before what the demo has: as a platform grows, its past gets longer. Minutes apart, of 40 sessions and 40 markets.
+# History before what the demo has: as a platform grows, its past gets longer.
+# Minutes apart, of 40 sessions and 40 markets.
 _FILL = {
     "sessions": """
         INSERT INTO trading_sessions (id, mode, symbol, exchange, started_at, stopped_at, initial_capital)
-        SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, (SELECT mode FROM trading_sessions LIMIT 1),
-               'OLD' || n || '/USDT', 'binance', timestamptz '2020-01-01Z', timestamptz '2025-12-01Z', 10000
+        SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
+               (SELECT mode FROM trading_sessions LIMIT 1), 'OLD' || n || '/USDT', 'binance',
+               timestamptz '2020-01-01Z', timestamptz '2025-12-01Z', 10000
         FROM generate_series(0, 39) AS n ON CONFLICT DO NOTHING""",
     "orders": """
         INSERT INTO orders (id, session_id, symbol, exchange, side, type, status, quantity, placed_at, filled_at)
-        SELECT s.id, s.id, s.symbol, s.exchange, o.side, o.type, o.status, 1, timestamptz '2020-01-01Z', timestamptz '2020-01-01Z'
+        SELECT s.id, s.id, s.symbol, s.exchange, o.side, o.type, o.status, 1,
+               timestamptz '2020-01-01Z', timestamptz '2020-01-01Z'
         FROM trading_sessions s, (SELECT side, type, status FROM orders WHERE filled_at IS NOT NULL LIMIT 1) o
         WHERE s.symbol LIKE 'OLD%' ON CONFLICT DO NOTHING""",
     "performance_metrics": """
@@ -37,12 +40,13 @@ _FILL = {
         FROM generate_series(%(from)s::bigint, %(to)s::bigint) AS n""",
     "trades": """
         INSERT INTO trades (order_id, symbol, exchange, side, price, quantity, quote_quantity, commission, executed_at)
-        SELECT ('00000000-0000-4000-8000-' || lpad((n %% 40)::text, 12, '0'))::uuid, 'OLD' || n %% 40 || '/USDT', 'binance',
-               (SELECT side FROM orders LIMIT 1), 100 + n %% 7, 1, 100, 0.1,
+        SELECT ('00000000-0000-4000-8000-' || lpad((n %% 40)::text, 12, '0'))::uuid,
+               'OLD' || n %% 40 || '/USDT', 'binance', (SELECT side FROM orders LIMIT 1), 100 + n %% 7, 1, 100, 0.1,
                timestamptz '2025-12-01Z' - (n / 40) * interval '1 minute'
         FROM generate_series(%(from)s::bigint, %(to)s::bigint) AS n""",
     "candlesticks": """
-        INSERT INTO candlesticks (symbol, exchange, interval, open_time, close_time, open, high, low, close, volume, quote_volume)
+        INSERT INTO candlesticks (symbol, exchange, interval, open_time, close_time,
+                                  open, high, low, close, volume, quote_volume)
         SELECT 'OLD' || n %% 40 || '/USDT', 'binance', '1m', timestamptz '2025-12-01Z' - (n / 40) * interval '1 minute',
                timestamptz '2025-12-01Z' - (n / 40 - 1) * interval '1 minute', 100, 101, 99, 100, 1, 100
         FROM generate_series(%(from)s::bigint, %(to)s::bigint) AS n""",

@@ -1,4 +1,4 @@
-"""Steps begun ahead of their cells: all under way at once, each waiting for another's finding only where it looks into it."""
+"""Steps begun ahead of their cells: all under way at once, each waiting for another's finding only where it looks."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ class Level(_Strict):
 class Procedure(_Strict):
     """One procedure: its category, its own channel, its alerts with their severity where none is sent.
 
-    `labels` is the explicit list of alert labels that become parameters: {label: parameter}. `commands` are what to type
-    first where there is no report; without any, those of the general procedure.
+    `labels` is the explicit list of alert labels that become parameters: {label: parameter}. `commands` are what to
+    type first where there is no report; without any, those of the general procedure.
     """
 
     category: str

@@ -1,7 +1,7 @@
 """The commands that a procedure begins with, for when there is no report: checked as written, filled from an alert.
 
-A command is one line for a shell. `<namespace>` in it is the platform's namespace, `<pod>` the alert's label `pod`. What
-is put there is quoted for the shell, and stays one word whatever a label says.
+A command is one line for a shell. `<namespace>` in it is the platform's namespace, `<pod>` the alert's label `pod`.
+What is put there is quoted for the shell, and stays one word whatever a label says.
 """
 
 from __future__ import annotations

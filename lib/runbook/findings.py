@@ -117,26 +117,11 @@ class Findings:
         """Puts in `finding`; it takes the place of an earlier one of the same id, as when a cell is run again."""
         self._by_id[finding.id or f"#{len(self._by_id)}"] = finding
 
-    # Transitional, for verdicts that are not typed yet.
-    def __getitem__(self, name: str) -> Any:
-        return self._by_id[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._by_id
-
-    def items(self) -> Any:
-        return self._by_id.items()
-
-    def values(self) -> Any:
-        return self._by_id.values()
-
-    def get(self, figures: Any) -> Any:
+    def get(self, figures: type[Figures]) -> Figures | None:
         """The figures of that type; None where no check made them or the check has no answer.
 
         Where several checks made some (the log of several apps), those of the first; see `every`.
         """
-        if isinstance(figures, str):
-            return self._by_id.get(figures)
         return next(iter(self.every(figures)), None)
 
     def every(self, figures: type[Figures]) -> tuple[Figures, ...]:
@@ -144,7 +129,7 @@ class Findings:
         return tuple(found.figures for found in self if found.is_known and isinstance(found.figures, figures))
 
     def of(self, step: Callable[..., Finding[Figures]], about: str = "") -> Finding[Figures] | None:
-        """What that step found, known or not; None where it was not checked. `about`: the app or component it was of."""
+        """What that step found (`about` an app or component), known or not; None where it was not checked."""
         return self._by_id.get(step_id(step, about))
 
     def title(self, step: Callable[..., Finding[Any]], about: str = "") -> str:
@@ -190,14 +175,12 @@ def figures_json(figures: Any) -> dict[str, Any]:
     """The figures of a finding as JSON-ready data: finite numbers, text, null; enums by value; no series."""
     if figures is None:
         return {}
-    if isinstance(figures, Mapping):
-        return {str(name): plain(value) for name, value in figures.items()}
     fields = ((part.name, getattr(figures, part.name)) for part in dataclasses.fields(figures))
     return {name: plain(value) for name, value in fields if not _is_curve(value)}
 
 
 def plain(value: Any) -> Any:
-    """`value` as something JSON holds: numbers stay finite or become null, times ISO 8601, enums their value, all else text."""
+    """`value` as JSON holds it: numbers finite or null, times ISO 8601, enums by their value, all else text."""
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, bool | str):

@@ -139,7 +139,7 @@ class _Reading:
         return check
 
     def _value(self, expression: ast.expr) -> Any:
-        """What `expression` will be: a check (for its finding), a module, function or parameter, a literal. Raises _Unread."""
+        """What `expression` will be: a check (for its finding), a step, a parameter, a literal. Raises _Unread."""
         match expression:
             case ast.Name(name) if name in self._findings:
                 check = self._findings[name]

@@ -176,7 +176,7 @@ class Runbook:
         _show({"text/plain": lines, "text/html": templates.actions(items), ACTIONS_MIME: data})
 
     def sql(self, statement: str, **parameters: Any) -> Finding[Any]:
-        """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, its rows in `.frame`."""
+        """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, in `.frame`."""
         nothing = "No row fits: are the table, the conditions and the times right?"
         return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters), lambda: nothing)
 
@@ -192,7 +192,7 @@ class Runbook:
         return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of), why_empty)
 
     def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding[Any]:
-        """The last log lines of a deployment's pods within the window (or its last `minutes`); shown, recorded, in `.frame`."""
+        """The last log lines of a deployment's pods in the window (or its last `minutes`); shown and in `.frame`."""
         if minutes is not None and not 0 < minutes <= _DIG_MINUTES_MAX:
             raise InputError(f"minutes is not between 0 and {_DIG_MINUTES_MAX:,}.")
         start = self.window.as_of - timedelta(minutes=minutes) if minutes else self.window.start
@@ -203,7 +203,7 @@ class Runbook:
         return tuple(self.evidence.state(source.name) for source in self._sources.values())
 
     def _run_ahead(self, step: Step, needs: Sequence[Coming], arguments: Mapping[str, Any]) -> Finding[Any]:
-        """As `_run`, with needs that are under way: what the step asked in vain, where one says nothing, is left out."""
+        """As `_run`, with needs that are under way: where one says nothing, what the step asked in vain is left out."""
         found = self._ask(step, needs, arguments)
         missing = [need.finding() for need in needs if not need.finding().is_known]
         return _skipped(step, arguments, missing) if missing else found

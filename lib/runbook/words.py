@@ -1,4 +1,4 @@
-"""How things are said, one way everywhere: amounts, durations, moments, plurals, lists, one-line cuts, and what is worse.
+"""How things are said, one way everywhere: amounts, durations, moments, plurals, lists, cuts, and what is worse.
 
 Pages, messages, terminal and notebooks say them with these functions and no others.
 """

@@ -82,7 +82,8 @@ def page(chromium: Browser, served: tuple[Process, Any]) -> Iterator[Page]:
 def paths(made: Any) -> list[str]:
     incidents = query(
         made,
-        "SELECT min(id) FILTER (WHERE kind = 'storm') AS storm, min(id) FILTER (WHERE severity = 'critical') AS critical,"
+        "SELECT min(id) FILTER (WHERE kind = 'storm') AS storm,"
+        " min(id) FILTER (WHERE severity = 'critical') AS critical,"
         " min(id) FILTER (WHERE title LIKE '<img%%') AS hostile, min(id) FILTER (WHERE closed_at IS NOT NULL) AS closed"
         " FROM runbook.incidents",
     )[0]
@@ -153,7 +154,8 @@ def test_a_running_report_is_followed_until_it_is_there(page: Page, served: tupl
     run = wait_for(
         lambda: query(
             made,
-            "SELECT run_id FROM runbook.runs WHERE alertname = 'DiskSpaceWarning' AND progress::text LIKE '%%finding%%'",
+            "SELECT run_id FROM runbook.runs"
+            " WHERE alertname = 'DiskSpaceWarning' AND progress::text LIKE '%%finding%%'",
         )
     )[0]["run_id"]
     page.goto(f"/reports/{run}")

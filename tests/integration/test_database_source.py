@@ -158,9 +158,10 @@ def test_types(opened: Callable[..., Database], url: str) -> None:
     frame = (
         opened(url)
         .sql(
-            "SELECT 1.5::numeric AS n, 'NaN'::numeric AS nan, 2::int AS i, NULL::int AS missing, now() AS at, true AS b,"
-            " 'LIVE'::mood AS mood, '00000000-0000-0000-0000-000000000001'::uuid AS id, '{\"a\": [1]}'::jsonb AS j,"
-            " '\\x00ff'::bytea AS raw, interval '90 s' AS span, 'x'::text AS t, '2026-01-15'::date AS d"
+            "SELECT 1.5::numeric AS n, 'NaN'::numeric AS nan, 2::int AS i, NULL::int AS missing,"
+            " now() AS at, true AS b, 'LIVE'::mood AS mood, '00000000-0000-0000-0000-000000000001'::uuid AS id,"
+            " '{\"a\": [1]}'::jsonb AS j, '\\x00ff'::bytea AS raw, interval '90 s' AS span,"
+            " 'x'::text AS t, '2026-01-15'::date AS d"
         )
         .frame
     )
@@ -214,8 +215,10 @@ def test_a_connection_that_died_while_it_was_idle_is_made_anew(opened: Callable[
     source = opened(url)
     assert source.sql("SELECT 1").rows == 1
     with psycopg.connect(url, autocommit=True) as admin:
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
-                      " AND datname = current_database()")  # fmt: skip
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
+            " AND datname = current_database()"
+        )
     assert source.sql("SELECT 2 AS two").frame["two"].tolist() == [2]
 
 
@@ -226,8 +229,10 @@ def test_a_connection_killed_amid_a_query(opened: Callable[..., Database], url: 
         with psycopg.connect(url, autocommit=True) as admin:
             killed = False
             while not killed:
-                found = admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
-                                      " AND datname = current_database() AND query LIKE '%pg_sleep(20)%'").fetchone()  # fmt: skip
+                found = admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runbook'"
+                    " AND datname = current_database() AND query LIKE '%pg_sleep(20)%'"
+                ).fetchone()
                 killed = found is not None
         with pytest.raises(SourceUnavailable, match="terminating connection"):
             answer.result()
@@ -349,7 +354,10 @@ def test_a_question_is_one_message(
     schema: str,
     first: int,
 ) -> None:
-    """The schema is looked up beside the first question that the schemas word differently; a result without rows costs no more."""
+    """The schema is looked up beside the first question that the schemas word differently.
+
+    A result without rows costs no more.
+    """
     said: list[bytes] = []
     with listening_in(database(template_database(f"trading_{schema}", trading(schema))), said) as url:
         source = opened(url)
@@ -366,9 +374,18 @@ def test_a_question_is_one_message(
 
 FOLDER = resources.files("runbook.sources") / "sql"
 FEW_ROWS = {
-    "disk/archive", "disk/growth", "disk/old_candles", "disk/timescale", "disk/wal", "disk/wal_files", "health/database",
-    "health/flow", "latency/extension", "positions/totals", "sessions/activity",
-}  # fmt: skip
+    "disk/archive",
+    "disk/growth",
+    "disk/old_candles",
+    "disk/timescale",
+    "disk/wal",
+    "disk/wal_files",
+    "health/database",
+    "health/flow",
+    "latency/extension",
+    "positions/totals",
+    "sessions/activity",
+}
 """A row in all, or one for each of the few tables that the statement names."""
 
 
@@ -425,8 +442,10 @@ def test_the_shown_command_says_the_same(opened: Callable[..., Database], url: s
     """The statement in the heredoc, run as it stands, gives what the bound one gave."""
     answer = opened(url).sql(
         "SELECT %(text)s::text AS t, %(at)s AS at, %(n)s * 2 AS n, '100%%' AS p",
-        text="it's \\ 50 % \"x\"", at=datetime(2026, 1, 15, 14, 2, tzinfo=UTC), n=2.5,
-    )  # fmt: skip
+        text='it\'s \\ 50 % "x"',
+        at=datetime(2026, 1, 15, 14, 2, tzinfo=UTC),
+        n=2.5,
+    )
     statement = "\n".join(answer.command.splitlines()[1:-1])
     with psycopg.connect(url) as connection:
         row = connection.execute(statement.encode()).fetchone()

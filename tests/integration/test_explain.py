@@ -104,7 +104,10 @@ def columns_of(connection: psycopg.Connection[Any], statement: str) -> list[str]
 def test_a_statement_of_the_slow_log_can_be_explained_as_it_is_suggested(
     connections: dict[str, psycopg.Connection[Any]],
 ) -> None:
-    logged = "SELECT close FROM candlesticks WHERE exchange = 'a' AND close > 4.5 AND open_time > now() - interval '5 min' LIMIT 3"
+    logged = (
+        "SELECT close FROM candlesticks"
+        " WHERE exchange = 'a' AND close > 4.5 AND open_time > now() - interval '5 min' LIMIT 3"
+    )
     connection = connections["platform"]
     if connection.info.server_version < 160_000:
         pytest.skip("GENERIC_PLAN came with PostgreSQL 16")

@@ -229,7 +229,10 @@ def test_no_socket_connection_or_temporary_file_is_inherited(
                 assert {name, listening, str(postgres.port)} <= set(held)  # else the next line sees nothing
                 assert not set(second.run(look).split()) & set(held)
                 assert second.run("import tempfile; print(tempfile.gettempdir())") != str(temporary)
-        ask = f"import os, psycopg; print(psycopg.connect(os.environ['TEST_DSN']).execute({count!r}, [{backend}]).fetchone()[0])"
+        ask = (
+            "import os, psycopg; print(psycopg.connect(os.environ['TEST_DSN'])"
+            f".execute({count!r}, [{backend}]).fetchone()[0])"
+        )
         with Session(warm) as third:
             assert wait_for(lambda: third.run(ask) == "0")
     finally:
@@ -415,8 +418,12 @@ def printed_with_papermill(path: Path, address: str) -> list[str]:
     environment = {**os.environ, owner.ADDRESS: address}
     subprocess.run(
         [sys.executable, "-m", "papermill", "--no-progress-bar", str(path), str(out)],
-        env=environment, check=True, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     executed = nbformat.read(out, as_version=4)
     return "".join(output.text for cell in executed.cells for output in cell.outputs).split()
 

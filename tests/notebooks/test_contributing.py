@@ -1,4 +1,4 @@
-"""CONTRIBUTING's walk, done to its last line on a copy of the repository: a procedure, a step and an incident of one's own."""
+"""CONTRIBUTING's walk, done to its last line on a copy of the repository: one's own procedure, step and incident."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_runner(
     assert result.status is RunStatus.COMPLETE, result.outcome
     assert result.exit_code == 0
     if incidents_of(procedure):
-        assert platform.incident.cause.lower() in json.dumps(result.outcome, ensure_ascii=False).lower()
+        assert platform.incident.cause.lower() in json.dumps(result.outcome.to_json(), ensure_ascii=False).lower()
     assert (result.folder / "evidence" / "manifest.json").is_file()
     assert result.report.stat().st_size > 10_000
 
@@ -69,8 +69,13 @@ def test_runner(
 @pytest.mark.slow
 def test_runner_with_everything_down(in_environment: Callable[[dict[str, str]], None], tmp_path: Path) -> None:
     """Slow: a kernel starts. Degraded, exit 3, and the page says why."""
-    in_environment({"DATABASE_URL": f"{worlds.dead_url('postgresql')}/x", "PROMETHEUS_URL": worlds.dead_url(),
-                    "ALERTMANAGER_URL": worlds.dead_url()})  # fmt: skip
+    in_environment(
+        {
+            "DATABASE_URL": f"{worlds.dead_url('postgresql')}/x",
+            "PROMETHEUS_URL": worlds.dead_url(),
+            "ALERTMANAGER_URL": worlds.dead_url(),
+        }
+    )
     result = run(Request(MODEL), tmp_path, folders=FOLDERS, settings=settings_module.load())
     assert result.status is RunStatus.DEGRADED
     assert result.exit_code == 3
@@ -99,8 +104,9 @@ def test_runner_with_hostile_text(
 def test_papermill_alone(platforms: Callable[..., Platform], tmp_path: Path) -> None:
     """Slow: papermill's own command starts a kernel. As README says, with nothing of the service half."""
     platform, output = platforms(), tmp_path / "out.ipynb"
-    command = [str(Path(sys.executable).parent / "papermill"), f"notebooks/{MODEL}.ipynb", str(output), "-f",
-               f"parameters/{MODEL}.yaml", "--no-progress-bar"]  # fmt: skip
+    papermill = str(Path(sys.executable).parent / "papermill")
+    options = ["-f", f"parameters/{MODEL}.yaml", "--no-progress-bar"]
+    command = [papermill, f"notebooks/{MODEL}.ipynb", str(output), *options]
     done = subprocess.run(
         command, cwd=ROOT, env=clean(platform.environment), capture_output=True, text=True, timeout=120
     )
@@ -116,8 +122,8 @@ def test_papermill_alone(platforms: Callable[..., Platform], tmp_path: Path) -> 
 @pytest.mark.slow
 def test_nbmake(platforms: Callable[..., Platform]) -> None:
     """Slow: nbmake starts a kernel. It runs the model notebook untouched, as a reader's Run All would."""
-    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=60", "-q", "-p", "no:cacheprovider",
-               "-p", "no:xdist", "-o", "addopts=", "-W", "ignore", f"notebooks/{MODEL}.ipynb"]  # fmt: skip
+    alone = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-W", "ignore"]
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=60", *alone, f"notebooks/{MODEL}.ipynb"]
     done = subprocess.run(
         command, cwd=ROOT, env=clean(platforms().environment), capture_output=True, text=True, timeout=150
     )

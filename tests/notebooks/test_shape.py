@@ -22,9 +22,25 @@ STATEMENTS_MAX = 5
 # Not of this shape: it looks back at an incident that is over.
 WITHOUT_ACTIONS = {"PostMortem"}
 FORBIDDEN = (
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.Try, ast.For, ast.While, ast.With, ast.If,
-    ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Import, ast.Global, ast.Delete, ast.Raise, ast.Assert,
-)  # fmt: skip
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.Lambda,
+    ast.Try,
+    ast.For,
+    ast.While,
+    ast.With,
+    ast.If,
+    ast.ListComp,
+    ast.SetComp,
+    ast.DictComp,
+    ast.GeneratorExp,
+    ast.Import,
+    ast.Global,
+    ast.Delete,
+    ast.Raise,
+    ast.Assert,
+)
 
 pytestmark = pytest.mark.parametrize("name", NOTEBOOKS)
 

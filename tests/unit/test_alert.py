@@ -72,11 +72,23 @@ def test_an_alert_survives_its_own_json() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("version", "3"), ("version", None), ("alerts", []), ("alerts", {}), ("alerts", None), ("alerts", [1]), ("status", "pending"),
-        ("status", 1), ("groupKey", 7), ("groupLabels", ["a"]), ("groupLabels", {"a": 1}), ("truncatedAlerts", -1), ("truncatedAlerts", "2"),
-        ("truncatedAlerts", True), ("receiver", {}),
+        ("version", "3"),
+        ("version", None),
+        ("alerts", []),
+        ("alerts", {}),
+        ("alerts", None),
+        ("alerts", [1]),
+        ("status", "pending"),
+        ("status", 1),
+        ("groupKey", 7),
+        ("groupLabels", ["a"]),
+        ("groupLabels", {"a": 1}),
+        ("truncatedAlerts", -1),
+        ("truncatedAlerts", "2"),
+        ("truncatedAlerts", True),
+        ("receiver", {}),
     ],
-)  # fmt: skip
+)
 def test_a_group_that_is_none_is_refused_with_the_field(field: str, value: Any) -> None:
     with pytest.raises(PayloadError) as caught:
         group_from_json({**GROUP, field: value})
@@ -86,10 +98,19 @@ def test_a_group_that_is_none_is_refused_with_the_field(field: str, value: Any) 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("labels", {"a": 1}), ("labels", []), ("labels", {f"l{n}": "x" for n in range(101)}), ("annotations", 5), ("startsAt", ""),
-        ("startsAt", None), ("startsAt", "2026-01-15T14:02:00"), ("startsAt", "9999999"), ("endsAt", "soon"), ("status", "maybe"), ("generatorURL", 1),
+        ("labels", {"a": 1}),
+        ("labels", []),
+        ("labels", {f"l{n}": "x" for n in range(101)}),
+        ("annotations", 5),
+        ("startsAt", ""),
+        ("startsAt", None),
+        ("startsAt", "2026-01-15T14:02:00"),
+        ("startsAt", "9999999"),
+        ("endsAt", "soon"),
+        ("status", "maybe"),
+        ("generatorURL", 1),
     ],
-)  # fmt: skip
+)
 def test_an_alert_that_is_none_is_refused(field: str, value: Any) -> None:
     with pytest.raises(PayloadError):
         alert_from_json({**ONE, field: value})

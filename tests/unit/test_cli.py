@@ -138,7 +138,10 @@ def test_help_teaches_by_example(command: list[str]) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; sys.argv = ['runbook', '--help']\nfrom runbook.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+        "import sys; sys.argv = ['runbook', '--help']\n"
+        "from runbook.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
         "heavy = {'pandas', 'numpy', 'matplotlib', 'papermill', 'nbconvert', 'psycopg', 'kubernetes', 'pydantic'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

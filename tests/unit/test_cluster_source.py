@@ -55,12 +55,18 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
         Api.answers = staticmethod(encoded)  # type: ignore[assignment]
         path = tmp_path / "kubeconfig"
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-            "users": [{"name": "u", "user": {"token": "cluster-token-1234"}}],
-        }))  # fmt: skip
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                    "users": [{"name": "u", "user": {"token": "cluster-token-1234"}}],
+                }
+            )
+        )
         opened.append(Cluster(str(path), False, "cryptofunk", Evidence()))
         return opened[-1]
 
@@ -73,13 +79,36 @@ def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 
 
 POD = {
-    "metadata": {"name": "trend-agent-1", "labels": {"app.kubernetes.io/name": "trend-agent", "app.kubernetes.io/component": "agent"}},
-    "spec": {"nodeName": "n1", "containers": [{"name": "agent", "image": "x:1", "resources": {
-        "requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}]},
-    "status": {"phase": "Running", "startTime": "2026-01-15T10:00:00Z", "containerStatuses": [{
-        "name": "agent", "ready": True, "restartCount": 3, "state": {"running": {}},
-        "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": "2026-01-15T13:50:00Z"}}}]},
-}  # fmt: skip
+    "metadata": {
+        "name": "trend-agent-1",
+        "labels": {"app.kubernetes.io/name": "trend-agent", "app.kubernetes.io/component": "agent"},
+    },
+    "spec": {
+        "nodeName": "n1",
+        "containers": [
+            {
+                "name": "agent",
+                "image": "x:1",
+                "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+            }
+        ],
+    },
+    "status": {
+        "phase": "Running",
+        "startTime": "2026-01-15T10:00:00Z",
+        "containerStatuses": [
+            {
+                "name": "agent",
+                "ready": True,
+                "restartCount": 3,
+                "state": {"running": {}},
+                "lastState": {
+                    "terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": "2026-01-15T13:50:00Z"}
+                },
+            }
+        ],
+    },
+}
 
 
 def test_a_pod_is_a_row(cluster: Callable[..., Cluster]) -> None:
@@ -112,9 +141,14 @@ def test_a_pod_is_a_row(cluster: Callable[..., Cluster]) -> None:
     ]
 
 
-SPARSE = [{}, {"metadata": None}, {"metadata": {}, "spec": {}, "status": {}}, {"status": {"containerStatuses": None}},
-          {"spec": {"containers": []}, "status": {"startTime": "soon", "containerStatuses": [{}]}},
-          {"status": {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}]  # fmt: skip
+SPARSE = [
+    {},
+    {"metadata": None},
+    {"metadata": {}, "spec": {}, "status": {}},
+    {"status": {"containerStatuses": None}},
+    {"spec": {"containers": []}, "status": {"startTime": "soon", "containerStatuses": [{}]}},
+    {"status": {"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}},
+]
 
 
 def test_pods_that_lack_everything_are_rows_too(cluster: Callable[..., Cluster]) -> None:
@@ -134,8 +168,12 @@ def test_other_lists_have_their_columns(cluster: Callable[..., Cluster], items: 
 
 
 def test_events_by_whichever_time_they_have(cluster: Callable[..., Cluster]) -> None:
-    items = [{"lastTimestamp": "2026-01-15T14:00:00Z", "reason": "BackOff"}, {"eventTime": "2026-01-15T14:05:00.123456Z", "reason": "New"},
-             {"lastTimestamp": "2026-01-14T14:00:00Z", "reason": "Old"}, {"reason": "Never"}]  # fmt: skip
+    items = [
+        {"lastTimestamp": "2026-01-15T14:00:00Z", "reason": "BackOff"},
+        {"eventTime": "2026-01-15T14:05:00.123456Z", "reason": "New"},
+        {"lastTimestamp": "2026-01-14T14:00:00Z", "reason": "Old"},
+        {"reason": "Never"},
+    ]
     frame = cluster((200, {"items": items})).events(NOW - timedelta(hours=1)).frame
     assert frame["reason"].tolist() == ["New", "BackOff"]
 
@@ -169,8 +207,12 @@ def test_refusals_say_what_to_do(
 def test_logs_of_every_pod_within_the_window(cluster: Callable[..., Cluster]) -> None:
     def answers(path: str) -> tuple[int, Any]:
         if "/log" in path:
-            return 200, (b'2026-01-15T13:00:00Z {"level":"info","message":"early"}\n2026-01-15T14:00:00Z {"level":"error","message":"in"}\n'
-                         b'2026-01-15T14:30:00Z {"level":"info","message":"late"}\n\xff\xfe broken\n')  # fmt: skip
+            return 200, (
+                b'2026-01-15T13:00:00Z {"level":"info","message":"early"}\n'
+                b'2026-01-15T14:00:00Z {"level":"error","message":"in"}\n'
+                b'2026-01-15T14:30:00Z {"level":"info","message":"late"}\n'
+                b"\xff\xfe broken\n"
+            )
         return 200, {"items": [{"metadata": {"name": f"api-{n}"}} for n in range(9)]}
 
     answer = cluster(answers).logs("api", NOW - timedelta(minutes=30), NOW, tail=99_999)
@@ -255,8 +297,19 @@ def test_nothing_configured_and_not_in_a_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("500m", 0.5), ("2", 2.0), ("1Ki", 1024.0), ("2Gi", 2.0 * 2**30), ("1e3", 1000.0), ("250u", 0.00025), ("100n", 1e-7), ("1.5Gi", 1.5 * 2**30), ("3E", 3e18), ("1Ei", 2.0**60)],
-)  # fmt: skip
+    [
+        ("500m", 0.5),
+        ("2", 2.0),
+        ("1Ki", 1024.0),
+        ("2Gi", 2.0 * 2**30),
+        ("1e3", 1000.0),
+        ("250u", 0.00025),
+        ("100n", 1e-7),
+        ("1.5Gi", 1.5 * 2**30),
+        ("3E", 3e18),
+        ("1Ei", 2.0**60),
+    ],
+)
 def test_quantities(text: str, number: float) -> None:
     assert quantity(text) == pytest.approx(number)
 

@@ -51,10 +51,20 @@ def pool(*now: tuple[float, float], disk: float = 0.3) -> Finding[Pool]:
     [
         ((3, 7), 0.3, Status.OK, "The connection pool has room: 3 of 10 connections in use"),
         ((9, 1), 0.3, Status.WARNING, "The connection pool is nearly full: 9 of 10 connections in use"),
-        ((3, 7), 0.9, Status.WARNING, "The connection pool has room: 3 of 10 connections in use; but the fullest volume is 90.0 % full"),
-        ((10, 0), 0.3, Status.CRITICAL, "The connection pool is exhausted: 10 of 10 connections in use, none idle, since 14:06 UTC"),
+        (
+            (3, 7),
+            0.9,
+            Status.WARNING,
+            "The connection pool has room: 3 of 10 connections in use; but the fullest volume is 90.0 % full",
+        ),
+        (
+            (10, 0),
+            0.3,
+            Status.CRITICAL,
+            "The connection pool is exhausted: 10 of 10 connections in use, none idle, since 14:06 UTC",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_pools_title_says_what_its_status_says(
     now: tuple[float, float], disk: float, status: Status, title: str
 ) -> None:

@@ -32,6 +32,9 @@ def test_no_other_name() -> None:
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
-    code = "import sys, runbook; print([n for n in ('pandas','matplotlib','psycopg','kubernetes','IPython') if n in sys.modules])"
+    code = (
+        "import sys, runbook; "
+        "print([n for n in ('pandas','matplotlib','psycopg','kubernetes','IPython') if n in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -26,7 +26,8 @@ def one(line: str, stamp: str = STAMP) -> pd.Series:
 
 def test_json_with_rfc3339() -> None:
     row = one(
-        '{"level":"error","time":"2026-01-15T14:01:59Z","message":"Order rejected","symbol":"BTCUSDT","n":3,"error":"limit"}'
+        '{"level":"error","time":"2026-01-15T14:01:59Z","message":"Order rejected",'
+        '"symbol":"BTCUSDT","n":3,"error":"limit"}'
     )
     assert (row["level"], row["message"], row["pod"]) == ("error", "Order rejected", "pod-1")
     assert row["fields"] == {"symbol": "BTCUSDT", "n": "3", "error": "limit"}
@@ -55,7 +56,9 @@ def test_levels_have_one_name(line: str) -> None:
 
 def test_console_with_colours() -> None:
     row = one(
-        '\x1b[90m2:01PM\x1b[0m \x1b[31mERR\x1b[0m \x1b[1mOrder rejected\x1b[0m \x1b[36merror=\x1b[0m\x1b[31m"price outside filter"\x1b[0m \x1b[36msymbol=\x1b[0mBTCUSDT'
+        "\x1b[90m2:01PM\x1b[0m \x1b[31mERR\x1b[0m \x1b[1mOrder rejected\x1b[0m "
+        '\x1b[36merror=\x1b[0m\x1b[31m"price outside filter"\x1b[0m '
+        "\x1b[36msymbol=\x1b[0mBTCUSDT"
     )
     assert (row["level"], row["message"]) == ("error", "Order rejected")
     assert row["fields"] == {"error": "price outside filter", "symbol": "BTCUSDT"}
@@ -100,7 +103,7 @@ def test_console_with_a_full_time_and_no_kubernetes_stamp() -> None:
         ("[1] 2026/01/15 14:02:00.123456 [WRN] Readloop processing time", "warning"),
         ("[1] 2026/01/15 14:02:00.123456 [FTL] Error loading config", "fatal"),
     ],
-)  # fmt: skip
+)
 def test_plain_lines_of_postgresql_redis_and_nats(line: str, level: str) -> None:
     row = one(line)
     assert (row["level"], row["message"]) == (level, line)

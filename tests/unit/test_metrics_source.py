@@ -145,8 +145,13 @@ def matrix(*series: tuple[dict[str, str], list[list[Any]]]) -> dict[str, Any]:
 
 
 def test_a_range_is_one_row_a_point(metrics: Callable[..., Metrics], prometheus: Any) -> None:
-    source = metrics(200, matrix(({"__name__": "up", "job": "b"}, [[1768485600, "1"], [1768485615.5, "NaN"]]),
-                                 ({"job": "a", "time": "clash"}, [[1768485600, "+Inf"]])))  # fmt: skip
+    source = metrics(
+        200,
+        matrix(
+            ({"__name__": "up", "job": "b"}, [[1768485600, "1"], [1768485615.5, "NaN"]]),
+            ({"job": "a", "time": "clash"}, [[1768485600, "+Inf"]]),
+        ),
+    )
     answer = source.range("up", NOW - timedelta(hours=1), NOW)
     frame = answer.frame
     assert sorted(frame.columns) == ["__name__", "exported_time", "job", "time", "value"]
@@ -172,25 +177,34 @@ def test_scalars_and_vectors(metrics: Callable[..., Metrics]) -> None:
     assert metrics(200, scalar).instant("2", NOW).frame["value"].tolist() == [2.0]
 
 
+def vector(**sample: Any) -> dict[str, Any]:
+    return {"data": {"resultType": "vector", "result": [{"metric": {}, **sample}]}}
+
+
 @pytest.mark.parametrize(
     ("status", "body", "kind", "says"),
     [
-        (400, {"status": "error", "errorType": "bad_data", "error": "1:5: parse error\nmore"}, QueryFailed, "1:5: parse error"),
+        (
+            400,
+            {"status": "error", "errorType": "bad_data", "error": "1:5: parse error\nmore"},
+            QueryFailed,
+            "1:5: parse error",
+        ),
         (422, {"status": "error", "error": "query timed out"}, QueryFailed, "query timed out"),
         (200, b"<html>a proxy</html>", SourceUnavailable, "not JSON"),
         (200, b"\xff\xfe\x00", SourceUnavailable, "not JSON"),
         (200, {"status": "success"}, SourceUnavailable, "is PROMETHEUS_URL right"),
         (200, [], SourceUnavailable, "is PROMETHEUS_URL right"),
-        (200, {"data": {"resultType": "vector", "result": [{"metric": {}, "value": ["x", "y"]}]}}, SourceUnavailable, "is PROMETHEUS_URL"),
-        (200, {"data": {"resultType": "vector", "result": [{"metric": {}, "value": [1]}]}}, SourceUnavailable, "is PROMETHEUS_URL"),
-        (200, {"data": {"resultType": "vector", "result": [{"metric": {}, "value": [1e30, "1"]}]}}, SourceUnavailable, "is PROMETHEUS_URL"),
-        (200, {"data": {"resultType": "vector", "result": [{"metric": {}, "histogram": [1, {}]}]}}, SourceUnavailable, "is PROMETHEUS_URL"),
+        (200, vector(value=["x", "y"]), SourceUnavailable, "is PROMETHEUS_URL"),
+        (200, vector(value=[1]), SourceUnavailable, "is PROMETHEUS_URL"),
+        (200, vector(value=[1e30, "1"]), SourceUnavailable, "is PROMETHEUS_URL"),
+        (200, vector(histogram=[1, {}]), SourceUnavailable, "is PROMETHEUS_URL"),
         (401, {}, SourceUnavailable, "needs credentials"),
         (403, b"{}", SourceUnavailable, "needs credentials"),
         (503, {}, SourceUnavailable, "answered 503"),
         (302, {}, SourceUnavailable, "answered 302"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_answer_says_so(
     metrics: Callable[..., Metrics], status: int, body: Any, kind: type[SourceError], says: str
 ) -> None:
@@ -231,8 +245,12 @@ def test_the_shown_command_is_one_shell_word_a_parameter(metrics: Callable[..., 
 
 
 def test_alerts(prometheus: Callable[[int, Any], str]) -> None:
-    alert = {"labels": {"alertname": "A", "severity": "critical"}, "annotations": {}, "startsAt": "2026-01-15T14:02:00.123Z",
-             "status": {"state": "active", "silencedBy": ["x"]}}  # fmt: skip
+    alert = {
+        "labels": {"alertname": "A", "severity": "critical"},
+        "annotations": {},
+        "startsAt": "2026-01-15T14:02:00.123Z",
+        "status": {"state": "active", "silencedBy": ["x"]},
+    }
     source = Alerts(prometheus(200, [alert, {**alert, "labels": {}}]), Evidence())
     frame = source.active().frame
     source.close()

@@ -42,11 +42,23 @@ def test_the_worst(statuses: list[str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, None), (True, True), ("x", "x"), (3, 3), (2.5, 2.5), (math.nan, None), (math.inf, None), (Decimal("1.5"), 1.5),
-        (np.int64(4), 4), (np.float64("nan"), None), (np.bool_(True), True), (NOON, "2026-01-15T12:00:00+00:00"),
-        (pd.Timestamp(NOON), "2026-01-15T12:00:00+00:00"), ({"a": math.nan, 1: (1, 2)}, {"a": None, "1": [1, 2]}), ([pd.NA], ["<NA>"]),
+        (None, None),
+        (True, True),
+        ("x", "x"),
+        (3, 3),
+        (2.5, 2.5),
+        (math.nan, None),
+        (math.inf, None),
+        (Decimal("1.5"), 1.5),
+        (np.int64(4), 4),
+        (np.float64("nan"), None),
+        (np.bool_(True), True),
+        (NOON, "2026-01-15T12:00:00+00:00"),
+        (pd.Timestamp(NOON), "2026-01-15T12:00:00+00:00"),
+        ({"a": math.nan, 1: (1, 2)}, {"a": None, "1": [1, 2]}),
+        ([pd.NA], ["<NA>"]),
     ],
-)  # fmt: skip
+)
 def test_plain(value: Any, expected: Any) -> None:
     assert plain(value) == expected
     json.dumps(plain(value), allow_nan=False)
@@ -106,7 +118,7 @@ def test_a_finding_that_cannot_be_read_is_unknown_and_never_dropped() -> None:
 
 
 def test_the_schema_in_docs_is_the_models() -> None:
-    """After a change of the model: write `Outcome.model_json_schema()` to docs/outcome.schema.json and read the diff."""
+    """After a change of the model: write `Outcome.model_json_schema()` to docs/outcome.schema.json, read the diff."""
     written = Path(__file__).parents[2] / "docs" / "outcome.schema.json"
     assert json.loads(written.read_text(encoding="utf-8")) == Outcome.model_json_schema()
 

@@ -10,7 +10,7 @@ import pytest
 
 from runbook.alert import Window
 from runbook.errors import QueryFailed
-from runbook.findings import Finding, Findings
+from runbook.findings import Finding, Findings, figures_json
 from runbook.outcome import Status
 from runbook.sources.cluster import POD_COLUMNS
 from runbook.sources.logs import parse
@@ -88,7 +88,7 @@ def test_pods_name_what_was_killed_and_what_its_limits_are() -> None:
     found = pods(pod("nats", ended=MOMENT), pod("api", ended=MOMENT - timedelta(days=1)))
     assert found.known.oom_killed == ("nats",)
     assert platform.known_limits(Findings([found]))["api"].memory == 512 * 2**20
-    assert found.to_json()["figures"]["limits"]["api"] == {"container": "main", "memory": 512 * 2**20, "cpu": None}
+    assert figures_json(found.figures)["limits"]["api"] == {"container": "main", "memory": 512 * 2**20, "cpu": None}
 
 
 def merged(*apps: str, **logs: str) -> Finding[platform.MergedLog]:

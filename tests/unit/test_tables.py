@@ -75,8 +75,14 @@ def test_a_chosen_share_has_no_digits_that_look_measured(share: float, text: str
 
 def test_true_and_false_are_words_and_a_unit_is_said_once() -> None:
     frame = pd.DataFrame(
-        {"success": [True, False], "mean_ms": [12.0, 13.0], "cost_usd_before": [1.0, 2.0], "old": [1, 2], "old_bytes": [1.0, 2.0]}
-    )  # fmt: skip
+        {
+            "success": [True, False],
+            "mean_ms": [12.0, 13.0],
+            "cost_usd_before": [1.0, 2.0],
+            "old": [1, 2],
+            "old_bytes": [1.0, 2.0],
+        }
+    )
     html = render(Table("Changes", frame, {"mean_ms": "ms", "cost_usd_before": "USD", "old": "", "old_bytes": "bytes"}))
     assert "<td>yes</td>" in html
     assert "<td>no</td>" in html
@@ -104,9 +110,21 @@ def test_any_number_has_words(value: float, unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 ms"), (0.0004, "0 ms"), (1, "1 s"), (59.9, "59.9 s"), (60, "1 min"), (90, "1 min 30 s"), (3600, "1 h"), (11_100, "3 h 5 min"),
-     (86_400, "1 d"), (187_200, "2 d 4 h"), (math.nan, "n/a"), (math.inf, "n/a")],
-)  # fmt: skip
+    [
+        (0, "0 ms"),
+        (0.0004, "0 ms"),
+        (1, "1 s"),
+        (59.9, "59.9 s"),
+        (60, "1 min"),
+        (90, "1 min 30 s"),
+        (3600, "1 h"),
+        (11_100, "3 h 5 min"),
+        (86_400, "1 d"),
+        (187_200, "2 d 4 h"),
+        (math.nan, "n/a"),
+        (math.inf, "n/a"),
+    ],
+)
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

@@ -119,12 +119,29 @@ def bars(
         scale = ((high - low) or 1) / (plot_width(names) - min(below + above, 3.0))
         axes.set_xlim(low - below * scale, high + above * scale)
         for position, size in zip(positions, sizes, strict=True):
-            axes.annotate(amount(size, unit), (size, position), xytext=(4 if size >= 0 else -4, 0), textcoords="offset points",
-                          va="center", ha="left" if size >= 0 else "right", fontsize=9, bbox=LABEL_BOX)  # fmt: skip
+            axes.annotate(
+                amount(size, unit),
+                (size, position),
+                xytext=(4 if size >= 0 else -4, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if size >= 0 else "right",
+                fontsize=9,
+                bbox=LABEL_BOX,
+            )
         for limit in thresholds:
             axes.axvline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
-            axes.annotate(short(limit.label, 60), (limit.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
-                          ha="center", va="bottom", fontsize=9, color=LIGHT["alarm"])  # fmt: skip
+            axes.annotate(
+                short(limit.label, 60),
+                (limit.value, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=9,
+                color=LIGHT["alarm"],
+            )
         value_ticks(axes.xaxis, unit)
         axes.set_ylim(-0.5, len(names) - 0.5)
         names_axis(axes, positions, names)
@@ -159,9 +176,16 @@ def states(
                 ranges = [
                     (date2num(start), date2num(end) - date2num(start)) for start, end, state in parts if state == value
                 ]
-                axes.broken_barh(ranges, (position - 0.3, 0.6), facecolor=LIGHT[colour], alpha=1.0 if colour in ("alarm", "orange") else 0.55,
-                                 label=short(word) if value not in seen else None, hatch="///" if colour in ("orange", "amber") else None,
-                                 edgecolor=LIGHT["surface"], linewidth=0.4)  # fmt: skip
+                axes.broken_barh(
+                    ranges,
+                    (position - 0.3, 0.6),
+                    facecolor=LIGHT[colour],
+                    alpha=1.0 if colour in ("alarm", "orange") else 0.55,
+                    label=short(word) if value not in seen else None,
+                    hatch="///" if colour in ("orange", "amber") else None,
+                    edgecolor=LIGHT["surface"],
+                    linewidth=0.4,
+                )
                 seen[value] = None
         axes.set_ylim(-0.5, len(lanes) - 0.5)
         names_axis(axes, range(len(lanes)), [short(name) for name in lanes])
@@ -177,7 +201,7 @@ def states(
 def heatmap(
     title: str, unit: str, window: Window, grid: pd.DataFrame, *, threshold: Threshold | None = None, note: str = ""
 ) -> Chart | None:
-    """Rows (index: names) by time (columns: UTC), darker is more; cells over the threshold are outlined. None when empty."""
+    """Rows (index: names) by time (columns: UTC), darker is more; cells over the threshold outlined; None if empty."""
     grid = grid.dropna(how="all").iloc[:16]
     if grid.empty or grid.shape[1] < 2:
         return None

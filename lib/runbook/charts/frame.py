@@ -111,7 +111,7 @@ _ready: list[Axes] = []
 
 
 def prepare(count: int) -> None:
-    """Make axes ahead of time, which take as long as drawing into them: a warm process does this before it is forked."""
+    """Make axes ahead of time, which takes as long as drawing: a warm process does this before it is forked."""
     with mpl.rc_context(_RC):
         _ready.extend(_make_axes() for _ in range(count))
 
@@ -206,8 +206,17 @@ def alert_moment(axes: Axes, moment: datetime) -> None:
     if left <= x <= right:
         axes.axvline(x, color=LIGHT["alarm"], linewidth=1.2)
         near_end = (x - left) / (right - left) > 0.5
-        axes.annotate(f"alert {moment:%H:%M}", (x, 1), xycoords=("data", "axes fraction"), xytext=(2 if near_end else -2, 2),
-                      textcoords="offset points", ha="right" if near_end else "left", va="bottom", fontsize=9, color=LIGHT["alarm"])  # fmt: skip
+        axes.annotate(
+            f"alert {moment:%H:%M}",
+            (x, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2 if near_end else -2, 2),
+            textcoords="offset points",
+            ha="right" if near_end else "left",
+            va="bottom",
+            fontsize=9,
+            color=LIGHT["alarm"],
+        )
 
 
 def limits_across(axes: Axes, thresholds: Sequence[Threshold]) -> None:
@@ -215,8 +224,16 @@ def limits_across(axes: Axes, thresholds: Sequence[Threshold]) -> None:
     for limit in thresholds:
         if math.isfinite(limit.value):
             axes.axhline(limit.value, color=LIGHT["alarm"], linewidth=1.1, linestyle=(0, (5, 3)))
-            axes.annotate(short(limit.label, 60), (0, limit.value), xycoords=("axes fraction", "data"), xytext=(4, 3), textcoords="offset points",
-                          fontsize=9, color=LIGHT["alarm"], bbox=LABEL_BOX)  # fmt: skip
+            axes.annotate(
+                short(limit.label, 60),
+                (0, limit.value),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=9,
+                color=LIGHT["alarm"],
+                bbox=LABEL_BOX,
+            )
 
 
 def unit_name(unit: str) -> str:
@@ -250,8 +267,20 @@ def _legend(axes: Axes, width: float, height: float) -> int:
     if not labels or (len(labels) == 1 and axes.lines):  # the title says what a single line is
         return 0
     columns = max(1, min(len(labels), 4, int(width / (max(map(text_width, labels)) + 0.62))))
-    axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.01, height), ncols=columns, frameon=False, fontsize=9,
-                handlelength=2.2, borderaxespad=0.0, borderpad=0.1, labelspacing=0.35, labelcolor=LIGHT["ink"])  # fmt: skip
+    axes.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, height),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        handlelength=2.2,
+        borderaxespad=0.0,
+        borderpad=0.1,
+        labelspacing=0.35,
+        labelcolor=LIGHT["ink"],
+    )
     return math.ceil(len(labels) / columns)
 
 

@@ -85,9 +85,8 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
     made = only(
         connection, int, statement, key=key, title=f"Many alerts: {procedure}", procedure=procedure, severity=severity
     )
-    text = (
-        f"over {limits.runs} incidents of {procedure} in {duration(limits.minutes * 60)}: the next ones share one run"
-    )
+    span = duration(limits.minutes * 60)
+    text = f"over {limits.runs} incidents of {procedure} in {span}: the next ones share one run"
     note(connection, made, "storm", text)
     return Parent(made, 0.0, severity == "critical")
 

@@ -35,11 +35,38 @@ LOG_LINES_MAX = 2_000
 LOG_BYTES_MAX = 2 * 1024 * 1024
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")
 
-POD_COLUMNS = ["name", "app", "component", "phase", "ready", "restarts", "started_at", "waiting", "last_exit",
-               "last_exit_code", "last_exit_at", "node", "container", "cpu_request", "cpu_limit", "memory_request",
-               "memory_limit", "image"]  # fmt: skip
-DEPLOYMENT_COLUMNS = ["name", "component", "desired", "ready", "updated", "unavailable", "revision", "created_at",
-                      "progressed_at", "image"]  # fmt: skip
+POD_COLUMNS = [
+    "name",
+    "app",
+    "component",
+    "phase",
+    "ready",
+    "restarts",
+    "started_at",
+    "waiting",
+    "last_exit",
+    "last_exit_code",
+    "last_exit_at",
+    "node",
+    "container",
+    "cpu_request",
+    "cpu_limit",
+    "memory_request",
+    "memory_limit",
+    "image",
+]
+DEPLOYMENT_COLUMNS = [
+    "name",
+    "component",
+    "desired",
+    "ready",
+    "updated",
+    "unavailable",
+    "revision",
+    "created_at",
+    "progressed_at",
+    "image",
+]
 EVENT_COLUMNS = ["time", "type", "reason", "object", "message", "count"]
 
 
@@ -127,7 +154,9 @@ class Cluster:
     def health(self, service: str, port: int, path: str) -> Answer:
         """What a service answers at `path`, through the API server's proxy: {"code": 200, "body": text}."""
         # The command for people is the written runbook's: from inside the cluster, past the API server's proxy.
-        exec_curl = self._kubectl("exec", "-it", "deployment/orchestrator", "--", "curl", "-sS", "-m", "5", f"http://{service}:{port}{path}")  # fmt: skip
+        exec_curl = self._kubectl(
+            "exec", "-it", "deployment/orchestrator", "--", "curl", "-sS", "-m", "5", f"http://{service}:{port}{path}"
+        )
         raw = self._kubectl("get", "--raw", self._raw("services", f"{service}:{port}", path))
         return self._proxy("services", f"{service}:{port}", path, f"{exec_curl}\n# the same without exec: {raw}")
 
@@ -183,9 +212,12 @@ class Cluster:
         if not _NAME.match(app):
             raise QueryFailed(f"cluster: {app[:60]!r} is not the name of a deployment")
         query = {
-            "tailLines": str(tail), "limitBytes": str(LOG_BYTES_MAX), "timestamps": "true",
-            "sinceTime": start.strftime("%Y-%m-%dT%H:%M:%SZ"), **({"previous": "true"} if previous else {}),
-        }  # fmt: skip
+            "tailLines": str(tail),
+            "limitBytes": str(LOG_BYTES_MAX),
+            "timestamps": "true",
+            "sinceTime": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **({"previous": "true"} if previous else {}),
+        }
         seen_at, names = self._pods_seen.get(app, (-math.inf, []))
         if time.monotonic() - seen_at < _REMEMBERED_SECONDS:
             try:
@@ -400,10 +432,22 @@ def _at(item: Any, *path: str) -> Any:
 
 
 _SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9),
-    "T": Decimal(10**12), "P": Decimal(10**15), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
-    "Pi": Decimal(2**50), "E": Decimal(10**18), "Ei": Decimal(2**60),
-}  # fmt: skip
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "E": Decimal(10**18),
+    "Ei": Decimal(2**60),
+}
 
 
 def quantity(text: Any) -> float:

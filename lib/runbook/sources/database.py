@@ -203,8 +203,7 @@ class Database:
     def _failure(self, error: psycopg.Error) -> SourceError:
         """What the failure of a question is called."""
         if isinstance(error, psycopg.errors.QueryCanceled):
-            seconds = self._evidence.limit_seconds * _SERVER_SHARE
-            return QueryFailed(f"database stopped the query after {seconds:g} s (statement_timeout)")
+            return QueryFailed(f"database stopped the query after {self._server_seconds:g} s (statement_timeout)")
         if _is_lost(error):
             return SourceUnavailable(f"database cannot be used: {reason(error)}")
         if error.sqlstate is not None:
@@ -219,8 +218,7 @@ class Database:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            limit_seconds = self._evidence.limit_seconds
-            connection = connect(self._dsn or "", limit_seconds, limit_seconds * _SERVER_SHARE)
+            connection = connect(self._dsn or "", self._evidence.limit_seconds, self._server_seconds)
         try:
             yield connection
         except BaseException:
@@ -228,6 +226,11 @@ class Database:
             raise
         with self._lock:
             self._idle.append(connection)
+
+    @property
+    def _server_seconds(self) -> float:
+        """When the server itself ends a statement: a little before we stop waiting for it."""
+        return self._evidence.limit_seconds * _SERVER_SHARE
 
     def _command(self, statement: str, parameters: Mapping[str, Any]) -> str:
         literals = {name: _literal(value) for name, value in parameters.items()}

@@ -231,7 +231,7 @@ class Evidence:
         limit_seconds: float | None = None,
         replay: Recording | None = None,
     ) -> Answer:
-        """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, or a Partial of them) or from the recording.
+        """The answer of `source`, from `fetch` (a DataFrame, JSON-ready data, a Partial of them) or the recording.
 
         Raises SourceError: what `fetch` raised, SourceUnavailable past the time limit, or at once
         for a source found away before. A failure is recorded like an answer.
@@ -322,8 +322,8 @@ class Evidence:
         except OSError as error:
             self._record = None
             self.incomplete = (
-                f"The recorded evidence ends after {len(self._manifest)} answers: {error.strerror} where run folders are kept"
-                " (RUNBOOK_ARTIFACTS). What is shown was asked live; it cannot be replayed."
+                f"The recorded evidence ends after {len(self._manifest)} answers: {error.strerror} where run folders"
+                " are kept (RUNBOOK_ARTIFACTS). What is shown was asked live; it cannot be replayed."
             )
 
     def _write(self, folder: Path, answer: Answer, key: str, error: SourceError | None) -> None:
@@ -443,7 +443,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _append(path: Path, end: int, text: str) -> int:
-    """Put `text` at the `end` of the manifest's list -> its bytes. One write: who reads meanwhile, or after a kill, reads JSON."""
+    """Put `text` at the `end` of the manifest's list -> its bytes. One write: who reads meanwhile reads JSON."""
     content = text.encode() + _LIST_END
     with path.open("r+b", buffering=0) as file:
         file.seek(end)

@@ -16,14 +16,23 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _KUBERNETES_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?(.*)$", re.DOTALL)
 _CONSOLE = re.compile(
-    r"^(?:\d{1,2}:\d\d(?::\d\d)?[AP]M|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)|<nil>) (TRC|DBG|INF|WRN|ERR|FTL|PNC|\?\?\?) (.*)$",
+    r"^(?:\d{1,2}:\d\d(?::\d\d)?[AP]M|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)|<nil>)"
+    r" (TRC|DBG|INF|WRN|ERR|FTL|PNC|\?\?\?) (.*)$",
     re.DOTALL,
 )
 _FIELD = re.compile(r'\s([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|\S*)')
 _LEVELS = {
-    "TRC": "trace", "DBG": "debug", "INF": "info", "WRN": "warning", "ERR": "error", "FTL": "fatal", "PNC": "panic",
-    "warn": "warning", "err": "error", "critical": "fatal",
-}  # fmt: skip
+    "TRC": "trace",
+    "DBG": "debug",
+    "INF": "info",
+    "WRN": "warning",
+    "ERR": "error",
+    "FTL": "fatal",
+    "PNC": "panic",
+    "warn": "warning",
+    "err": "error",
+    "critical": "fatal",
+}
 _PLAIN_LEVELS = (
     ("panic", re.compile(r"^(?:panic:|fatal error:)|\bPANIC:")),
     ("fatal", re.compile(r"\bFATAL\b|\[FTL\]")),
@@ -36,7 +45,7 @@ _CONTINUES = re.compile(
 
 
 def parse(text: str, pod: str) -> pd.DataFrame:
-    """The lines of one pod's log, each with Kubernetes' own timestamp in front -> DataFrame time, level, message, fields, pod.
+    """One pod's log, Kubernetes' own timestamp in front of each line -> DataFrame time, level, message, fields, pod.
 
     A panic and the stack that follows it are one row, as are other continued lines. `time` is UTC,
     NaT where a line has none; `fields` is a dict of text. Colours and control characters are gone.

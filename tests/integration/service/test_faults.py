@@ -213,7 +213,8 @@ def test_a_burst_with_kills_loses_nothing_and_reports_nothing_twice(url: str, tm
             process.kill()
     print(
         f"\nburst: {BURST} distinct alerts, {figures['posts']} posts ({figures['retried']} retried) in {sent:.0f} s,"
-        f" {figures['kills']} kills, all reported after {ended:.0f} s; lost {len(lost)}, twice {len(twice)}, given up {len(given_up)}; runs {dict(ways)}",
+        f" {figures['kills']} kills, all reported after {ended:.0f} s;"
+        f" lost {len(lost)}, twice {len(twice)}, given up {len(given_up)}; runs {dict(ways)}",
         file=sys.stderr,
     )
     assert known == BURST

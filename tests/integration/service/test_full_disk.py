@@ -1,4 +1,4 @@
-"""A disk that cannot be written under the run folders, in the real processes: every alert gets its report, which lands later.
+"""A disk that cannot be written under the run folders, in the real processes: every alert gets its report, later.
 
 A tiny filesystem without free blocks, one without free inodes (no folder can be made), one that is read-only, a file
 where the folder was, and a limit that the kernel sets on the worker's files, which needs no right to mount. Slow: real

@@ -67,7 +67,7 @@ class Service:
             assert part.child.poll() is None, part.said()
 
     def ask(self) -> None:
-        """Whether the web process says that it is ready only where alerts are taken. Both at once: each waits a while."""
+        """Whether the web process says it is ready only where alerts are taken. Both at once: each waits a while."""
         is_there = "database" in self.up
         with ThreadPoolExecutor(1) as pool:
             ready = pool.submit(wait_for, lambda: self.web.get("/readyz")[0] == (200 if is_there else 503))

@@ -24,7 +24,7 @@ from service_kit import Process, Web, alert, message, query, resolved, wait_for
 
 from runbook.alert import group_from_json
 from runbook.errors import StorageError
-from runbook.history import archive
+from runbook.history import archive, listing
 from runbook.runner import RunResult
 from runbook.service import app as application
 from runbook.service import intake, messages
@@ -235,7 +235,7 @@ def test_a_machine_lost_while_the_store_is_away_takes_no_evidence_along(
     shutil.rmtree(stored.artifacts.spool)
     assert "14.2" in shown(stored, run_id)
     with stored.database.transaction() as connection:
-        (attached,) = messages._attachments(connection, stored, query(stored, "SELECT * FROM runbook.runs")[0])
+        (attached,) = messages._attachments(connection, stored, listing.reported(connection, 1))
     assert b"14.2" in attached.content
     server.open()
     query(stored, "INSERT INTO runbook.workers (name, concurrency) VALUES ('test', 1) RETURNING name")

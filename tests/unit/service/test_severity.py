@@ -1,4 +1,4 @@
-"""An incident of several procedures, and one that turns critical: what is run again, what it is called, who is called."""
+"""An incident of several procedures, and one that turns critical: what is run again, its name, who is called."""
 
 from __future__ import annotations
 

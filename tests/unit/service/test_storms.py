@@ -171,7 +171,8 @@ def test_the_dead_man_speaks_of_a_critical_alert_that_joins_what_was_reported(st
     assert not dead_man(storm, warned)
     assert spoken(storm) == [
         (
-            "NO REPORT MaxDrawdownExceeded | No report after 1 min. Work by hand with the procedure MaxDrawdownExceeded."
+            "NO REPORT MaxDrawdownExceeded | No report after 1 min."
+            " Work by hand with the procedure MaxDrawdownExceeded."
             " | runbook run MaxDrawdownExceeded --label instance=risk --label severity=critical"
             " --starts-at 2026-01-15T14:02:00Z"
         )

@@ -1,4 +1,4 @@
-"""The webhook as bytes on a connection, and as JSON that is nearly a message: nothing breaks it, all of it is counted."""
+"""The webhook as bytes on a connection, and as JSON that is nearly a message: nothing breaks it, all is counted."""
 
 from __future__ import annotations
 
@@ -196,9 +196,13 @@ texts = st.text(st.characters(codec=None), max_size=30) | st.sampled_from(
 )
 times = st.one_of(
     st.datetimes().map(lambda d: d.isoformat() + "Z"),
-    st.builds("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}{}".format, *(st.integers(0, n) for n in (10_000, 13, 32, 24, 60, 60)), st.sampled_from(["Z", "+14:00", "-23:59", ".999999999Z", "", "+24:00"])),
+    st.builds(
+        "{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}{}".format,
+        *(st.integers(0, n) for n in (10_000, 13, 32, 24, 60, 60)),
+        st.sampled_from(["Z", "+14:00", "-23:59", ".999999999Z", "", "+24:00"]),
+    ),
     texts,
-)  # fmt: skip
+)
 labels = st.dictionaries(texts, texts, max_size=6)
 odd = st.none() | st.booleans() | st.integers() | st.floats() | texts | st.lists(texts, max_size=2) | labels
 
@@ -344,8 +348,19 @@ def test_chunks_without_end_are_too_many_at_four_mebibytes(wire: Wire, web: Web)
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"\r\n" * 1_000 + b"GET\r\n\r\n",
     ],
-    ids=["negative length", "two lengths", "length and chunks", "bad chunk", "huge chunk", "coded transfer", "NUL", "long header", "TLS", "no version"],
-)  # fmt: skip
+    ids=[
+        "negative length",
+        "two lengths",
+        "length and chunks",
+        "bad chunk",
+        "huge chunk",
+        "coded transfer",
+        "NUL",
+        "long header",
+        "TLS",
+        "no version",
+    ],
+)
 def test_broken_http_is_refused_and_the_server_goes_on(wire: Wire, sent: bytes) -> None:
     answer = wire.send(sent)
     assert answer == b"" or answer.split(b" ")[1] in (b"400", b"404", b"413", b"431", b"501"), answer

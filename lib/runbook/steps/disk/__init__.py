@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from runbook.steps.disk.storage import archive, compression, growth, tables, wal, writers
-from runbook.steps.disk.verdict import cause, decide
-from runbook.steps.disk.volumes import expansion, forecast, usage
+from runbook.steps.disk.causes import cause
+from runbook.steps.disk.claims import expansion
+from runbook.steps.disk.figures import Forecast, Growth, Tables
+from runbook.steps.disk.reclaimable import archive, compression
+from runbook.steps.disk.storage import growth, tables, writers
+from runbook.steps.disk.verdict import decide
+from runbook.steps.disk.volumes import forecast, usage
+from runbook.steps.disk.write_ahead_log import wal
 
 __all__ = [
+    "Forecast",
+    "Growth",
+    "Tables",
     "archive",
     "cause",
     "compression",

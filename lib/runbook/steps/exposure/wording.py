@@ -172,7 +172,8 @@ def cause_detail(why: BreachCause) -> str:
 def openers(who: Openers) -> str:
     if who.positions and math.isfinite(who.lowest_confidence):
         confidence = amount(who.lowest_confidence, "ratio")
-        return f"{counted(who.positions, 'position')} in {who.symbol} opened by {names(who.agents)}, confidence {confidence} or more"
+        positions = f"{counted(who.positions, 'position')} in {who.symbol}"
+        return f"{positions} opened by {names(who.agents)}, confidence {confidence} or more"
     return f"The open positions were opened by {names(who.everyone)}"
 
 

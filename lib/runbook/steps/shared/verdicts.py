@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from runbook.alert import Alert
@@ -20,36 +20,7 @@ def checklist(
     findings: Findings, questions: Iterable[tuple[str, Callable[..., Finding[Any]]]]
 ) -> tuple[tuple[str, str], ...]:
     """Each question with the title of the finding that answers it, by its step."""
-    return tuple((question, title_of(findings, step)) for question, step in questions)
-
-
-def figures_of(findings: Any, name: str) -> Mapping[str, Any]:
-    """Transitional: the figures of a finding that is not typed yet; none where it is missing or has no answer."""
-    found = findings.get(name)
-    if found is None or not found.is_known or found.figures is None:
-        return {}
-    if isinstance(found.figures, Mapping):
-        return found.figures
-    read = {key: getattr(found.figures, key) for key in dir(type(found.figures)) if not key.startswith("_")}
-    return {key: _joined(value) for key, value in read.items()}
-
-
-def _joined(value: Any) -> Any:
-    is_names = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    return ", ".join(value) if is_names else value
-
-
-def known(findings: Any, names: Iterable[str]) -> Iterator[Any]:
-    """Transitional, see Findings.known: those of the findings called `names` that have an answer, in that order."""
-    return (findings[name] for name in names if name in findings and findings[name].is_known)
-
-
-def title_of(findings: Any, step: Any) -> str:
-    """Transitional, see Findings.title: the title of a finding; "not checked" where it was not."""
-    if not isinstance(step, str):
-        return str(findings.title(step))
-    found = findings.get(step)
-    return found.title if found is not None else "not checked"
+    return tuple((question, findings.title(step)) for question, step in questions)
 
 
 def kubectl(namespace: str, *words: str) -> str:
