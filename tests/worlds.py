@@ -161,8 +161,8 @@ def huge(platform: Platform, performance: int = 1_000_000, fills: int = 0, candl
         for name, _ in indexes:
             connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
         connection.execute(
-            "INSERT INTO performance_metrics (id, session_id, symbol, metric_time, total_value, cash_balance, position_value,"
-            " unrealized_pnl, realized_pnl, total_pnl, win_rate, sharpe_ratio, max_drawdown)"
+            "INSERT INTO performance_metrics (id, session_id, symbol, metric_time, total_value, cash_balance,"
+            " position_value, unrealized_pnl, realized_pnl, total_pnl, win_rate, sharpe_ratio, max_drawdown)"
             " SELECT ('00000000-0000-4000-a000-' || lpad(to_hex(i), 12, '0'))::uuid, %s, 'BTCUSDT',"
             " %s - i * interval '30 seconds', 10000 + v, 9000, 1000 + v, 0, v, v, 0.5, 0.1, 0.005"
             " FROM generate_series(1, %s) AS i, LATERAL (SELECT round((20 * sin(i / 900.0))::numeric, 8) AS v) AS w",

@@ -133,7 +133,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 @cache
 def _lenient(oid: int, otherwise: Callable[[bytes], Any]) -> type[Loader]:
-    """psycopg's own loader of the type `oid`; what that cannot read is read by `otherwise`."""
+    """psycopg's own loader of the type `oid`; what that cannot read, or leaves as bytes, is read by `otherwise`."""
     found = psycopg.adapters.get_loader(oid, pq.Format.TEXT)
     if found is None:
         raise LookupError(f"psycopg has no loader for the type {oid}")
@@ -146,7 +146,8 @@ def _lenient(oid: int, otherwise: Callable[[bytes], Any]) -> type[Loader]:
 
         def load(self, data: Buffer) -> Any:
             try:
-                return self._load(data)
+                value = self._load(data)
+                return otherwise(value) if type(value) is bytes else value
             except (psycopg.DataError, ValueError):  # UnicodeDecodeError is a ValueError
                 return otherwise(bytes(data))
 

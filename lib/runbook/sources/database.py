@@ -160,25 +160,26 @@ class Database:
 
         def rows_of(connection: psycopg.Connection[Any]) -> _Rows:
             with connection.cursor() as cursor:
-                cursor.execute(asked.statement, parameters or None)
+                cursor.execute(asked.statement.encode(), parameters or None)
                 return cursor.fetchall(), [column.name for column in cursor.description or ()]
 
         return self._read(rows_of, asked.rows_max)
 
     def _fetch_ad_hoc(self, statement: str, parameters: Mapping[str, Any]) -> Partial:
         """The result of anybody's statement: no more of its rows than are shown, and nothing it SETs stays."""
+        text = statement.encode("utf-8", "replace")
 
         def rows_of(connection: psycopg.Connection[Any]) -> _Rows:
             with (
                 connection.transaction(force_rollback=True),
                 connection.cursor() as cursor,
                 # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
-                closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
+                closing(cast("Generator[Any, None, None]", cursor.stream(text, parameters or None))) as stream,
             ):
                 rows = list(islice(stream, AD_HOC_ROWS_MAX + 1))
                 if not rows:  # a stream without rows does not name its columns
                     stream.close()
-                    cursor.execute(statement, parameters or None)
+                    cursor.execute(text, parameters or None)
                 return rows, [column.name for column in cursor.description or ()]
 
         return self._read(rows_of, AD_HOC_ROWS_MAX)

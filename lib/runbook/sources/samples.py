@@ -65,7 +65,10 @@ def missing_of(content: Mapping[str, Any], frame: pd.DataFrame, expression: str,
 
 
 def rules_of(content: Any) -> pd.DataFrame:
-    """The alerting rules: name, expression, for_seconds, state, labels, annotations, health. Raises SourceUnavailable."""
+    """The alerting rules: name, expression, for_seconds, state, labels, annotations, health.
+
+    Raises SourceUnavailable.
+    """
     columns = ["name", "expression", "for_seconds", "state", "labels", "annotations", "health"]
     try:
         rows = [

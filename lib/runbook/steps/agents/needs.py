@@ -150,7 +150,7 @@ def _troubles(needed: Needed, samples: Samples) -> tuple[Trouble, ...]:
     errors, p95 = _sample(samples, "errors"), _sample(samples, "p95")
     is_usual_errors = errors <= 3 * _sample(samples, "errors", "before")
     p95_before = _sample(samples, "p95", "before")
-    # At the end of the histogram it may be any multiple of what was below it before; where it was there, nothing is told.
+    # At the end of the histogram it may be any multiple of what it was; where it was there before, nothing is told.
     was_capped = is_capped(p95_before, HISTOGRAMS[needed])
     is_usual_p95 = was_capped or (p95 <= 1.5 * p95_before and not is_capped(p95, HISTOGRAMS[needed]))
     holds = {

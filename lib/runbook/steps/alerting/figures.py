@@ -62,8 +62,8 @@ class Evaluated:
     """The alert's condition at the report's moment, by the `series` that fits its labels best.
 
     `threshold` is None where the expression compares nothing; `since` where it does not hold or always has.
-    `values`: the series (time, value) to draw, by their labels. `capped_by`: the histogram at whose end the value stands,
-    which may then be any more than that; "" for none.
+    `values`: the series (time, value) to draw, by their labels. `capped_by`: the histogram at whose end the value
+    stands, which may then be any more than that; "" for none.
     """
 
     now: float

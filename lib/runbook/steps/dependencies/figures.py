@@ -72,10 +72,10 @@ class Nats:
 class Exchange:
     """What the exchange refuses and how fast it answers, against the usual.
 
-    `asked`: whether any request goes to it now. `trouble`: it refuses more than usual, most of it of `kind`, since when;
-    `untold`: whether it does cannot be told, for there is too little history, or nothing is asked. `endpoint` is asked at least twice as
+    `trouble`: it refuses more than usual, most of it of `kind`, since when. `endpoint` is asked at least twice as
     often as usual, `slow_endpoint` takes at least twice as long; each is empty where none is or does, and its figures
     are then those of the endpoint nearest to it. The curves are (time, value) by error type and by endpoint.
+    `untold`: none of this can be judged, for there is too little history, or nothing is `asked` of it now.
     """
 
     errors_per_minute: float
@@ -160,8 +160,8 @@ class Endpoints:
 class Flow:
     """What was written since `since`: which kinds far less than usual (`stopped`), orders, and orders refused.
 
-    `refusing`: far more orders are refused than usual. `told` are the kinds of which so many are usual in that time that
-    fewer would be seen.
+    `refusing`: far more orders are refused than usual. `told` are the kinds of which so many are usual in that time
+    that fewer would be seen.
     """
 
     since: datetime

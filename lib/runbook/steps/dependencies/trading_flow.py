@@ -100,7 +100,7 @@ def _judgement(name: str, count: int, expected: float, found: Flow) -> str:
         return "more than usual"
     if not math.isfinite(expected):
         return "too little history to tell"
-    return "" if _tells(expected) else "too few to tell"
+    return "" if count > expected or _tells(expected) else "too few to tell"
 
 
 def fewer(count: int, expected: float) -> bool:

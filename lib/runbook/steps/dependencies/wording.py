@@ -135,8 +135,9 @@ def llm_detail(llm: Llm) -> str:
     requests = usually(llm.usual_requests_per_minute, digits=1)
     decisions = _rounded(or_zero(llm.decisions_per_minute))
     usual_decisions = _rounded(or_zero(llm.usual_decisions_per_minute))
+    p95 = _usual_reading(llm.usual_p95_ms, LLM_HISTOGRAM)
     return (
-        f"Usually p95 {_usual_reading(llm.usual_p95_ms, LLM_HISTOGRAM)} and {failures} failures in {requests} requests a minute; "
+        f"Usually p95 {p95} and {failures} failures in {requests} requests a minute; "
         f"{decisions} decisions a minute, usually {usual_decisions}."
     )
 

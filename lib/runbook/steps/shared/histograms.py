@@ -31,7 +31,7 @@ _ROUNDING = 1e-3
 
 
 def quantile(q: float, metric: str, by: str = "", over: str = "5m", offset: str = "") -> str:
-    """PromQL: the quantile of a histogram's observations, by labels where some are given; `offset` before the moment."""
+    """PromQL: the quantile of what a histogram observed, by labels where some are given; `offset` before the moment."""
     labels = f"le, {by}" if by else "le"
     earlier = f" offset {offset}" if offset else ""
     return f"histogram_quantile({q:g}, sum by ({labels}) (rate({metric}_bucket[{over}]{earlier})))"
