@@ -130,7 +130,7 @@ def test_more_than_usual_is_not_too_few_to_tell() -> None:
 
 
 def watched(minutes: float = 360, **values: float | tuple[float, float]) -> Answers:
-    """A metrics source: parts of a union with a value over the last `minutes` before as_of; a pair: before, and since."""
+    """A metrics source: a union whose parts had this value for so many `minutes`; of a pair the second since then."""
     count = max(2, int(minutes * 2))
     times = pd.date_range(end=WINDOW.as_of, periods=count, freq=pd.Timedelta(minutes=minutes) / (count - 1))
     parts = []
@@ -138,7 +138,7 @@ def watched(minutes: float = 360, **values: float | tuple[float, float]) -> Answ
         before, since = value if isinstance(value, tuple) else (value, value)
         shown = [before if time < pd.Timestamp(MOMENT) else since for time in times]
         parts.append(
-            pd.DataFrame({"time": times, "value": shown, "what": what, "endpoint": "/x", "error_type": "timeout"})
+            pd.DataFrame({"time": times, "value": shown}).assign(what=what, endpoint="/x", error_type="timeout")
         )
     return Answers(pd.concat(parts, ignore_index=True))
 
