@@ -34,9 +34,11 @@ _FILL = {
         FROM trading_sessions s, (SELECT side, type, status FROM orders WHERE filled_at IS NOT NULL LIMIT 1) o
         WHERE s.symbol LIKE 'OLD%' ON CONFLICT DO NOTHING""",
     "performance_metrics": """
-        INSERT INTO performance_metrics (session_id, symbol, metric_time, total_value, cash_balance, position_value, total_pnl, max_drawdown)
+        INSERT INTO performance_metrics (session_id, symbol, metric_time, total_value, cash_balance, position_value,
+                                         total_pnl, max_drawdown)
         SELECT ('00000000-0000-4000-8000-' || lpad((n %% 40)::text, 12, '0'))::uuid, 'OLD' || n %% 40 || '/USDT',
-               timestamptz '2025-12-01Z' - (n / 40) * interval '1 minute', 10000 + n %% 97, 5000, 5000 + n %% 97, n %% 97, 0.01
+               timestamptz '2025-12-01Z' - (n / 40) * interval '1 minute', 10000 + n %% 97, 5000, 5000 + n %% 97,
+               n %% 97, 0.01
         FROM generate_series(%(from)s::bigint, %(to)s::bigint) AS n""",
     "trades": """
         INSERT INTO trades (order_id, symbol, exchange, side, price, quantity, quote_quantity, commission, executed_at)

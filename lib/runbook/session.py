@@ -34,6 +34,7 @@ from runbook.outcome import (
     Verdict,
 )
 from runbook.plan import Step
+from runbook.sources import promql
 from runbook.sources.evidence import Answer, Evidence, collecting
 from runbook.sources.metrics import Metrics
 from runbook.words import visible
@@ -176,14 +177,19 @@ class Runbook:
 
     def sql(self, statement: str, **parameters: Any) -> Finding[Any]:
         """One read-only SQL statement (%(name)s placeholders), at most 1,000 rows; shown, recorded, in `.frame`."""
-        return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters))
+        nothing = "No row fits: are the table, the conditions and the times right?"
+        return self._dig("SQL", lambda: self._sources["database"].sql(statement, **parameters), lambda: nothing)
 
     def promql(self, expression: str, *, instant: bool = False) -> Finding[Any]:
         """A PromQL expression over the window (or at as_of, with `instant`); shown, recorded, its rows in `.frame`."""
         metrics: Metrics = self._sources["metrics"]
+
+        def why_empty() -> str:
+            return _no_samples(expression, metrics)
+
         if instant:
-            return self._dig("PromQL", lambda: metrics.instant(expression, self.window.as_of))
-        return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of))
+            return self._dig("PromQL", lambda: metrics.instant(expression, self.window.as_of), why_empty)
+        return self._dig("PromQL", lambda: metrics.range(expression, self.window.start, self.window.as_of), why_empty)
 
     def logs(self, deployment: str, *, minutes: float | None = None, tail: int = 200) -> Finding[Any]:
         """The last log lines of a deployment's pods in the window (or its last `minutes`); shown and in `.frame`."""
@@ -222,16 +228,18 @@ class Runbook:
         names = _names_of(function)[taken:]
         return {name: self._given[name] for name in names if name in self._given} | dict(arguments)
 
-    def _dig(self, kind: str, ask: Callable[[], Answer]) -> Finding[Any]:
+    def _dig(self, kind: str, ask: Callable[[], Answer], why_empty: Callable[[], str] = str) -> Finding[Any]:
         with collecting() as answers:
             try:
                 frame = ask().frame
-                cut = " (cut; ask a narrower question)" if frame.attrs.get("truncated") else ""
-                title = f"{kind}: {words.counted(len(frame), 'row')}{cut}"
-                found = Finding[None](Status.OK, title, tables=(Table(kind, frame, _units(frame)),))
+                tables_shown = (Table(kind, frame, _units(frame)),)
+                if len(frame):
+                    found = Finding[None](Status.OK, f"{kind}: {words.counted(len(frame), 'row')}", tables=tables_shown)
+                else:
+                    found = Finding[None](Status.UNKNOWN, f"{kind}: no rows", why_empty(), tables=tables_shown)
             except SourceError as error:
                 found = Finding[None](Status.UNKNOWN, f"{kind}: no answer", str(error))
-        found = found.named("digging").with_answers(tuple(answers))
+        found = _as_far_as_known(found.named("digging").with_answers(tuple(answers)))
         _show({"text/plain": found.title, "text/html": templates.finding(tables.shown(found))})
         return found
 
@@ -322,6 +330,21 @@ def _as_far_as_known(found: Finding[Any]) -> Finding[Any]:
     if found.status is not Status.OK:
         return replace(found, detail=detail)
     return replace(found, status=Status.UNKNOWN, title=f"As far as was read: {found.title}", detail=detail)
+
+
+def _no_samples(expression: str, metrics: Metrics) -> str:
+    """Why an expression may have no sample: its metrics exist, or they do not. Asks once."""
+    asked = promql.metrics_in(expression)
+    if not asked:
+        return "No sample fits the expression."
+    try:
+        existing = metrics.existing(asked).data
+    except SourceError:
+        return f"Does the metric exist? It was asked for {words.names(asked)}."
+    unknown = [name for name in asked if name not in existing]
+    if unknown:
+        return f"Does the metric exist? Prometheus knows no {words.names(unknown)}."
+    return f"Prometheus knows {words.names(asked)}, but has no sample that fits in the window."
 
 
 def _identity(step: Step, arguments: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import socketserver
 import threading
@@ -22,7 +23,8 @@ import pytest
 from cryptofunk_demo.database import schema_of
 from runbook import embedded
 from runbook.errors import NotConfigured, QueryFailed, SourceUnavailable
-from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database
+from runbook.sources import connecting
+from runbook.sources.database import AD_HOC_ROWS_MAX, CONNECTIONS_MAX, ROWS_MAX, Database, _question
 from runbook.sources.evidence import Evidence
 from tests import worlds
 
@@ -138,9 +140,10 @@ def test_parameters_are_bound(opened: Callable[..., Database], url: str) -> None
 
 
 def test_ad_hoc_rows_are_capped_and_said_to_be(opened: Callable[..., Database], url: str) -> None:
-    frame = opened(url).sql("SELECT i FROM generate_series(1, 1000000) AS i").frame
-    assert len(frame) == AD_HOC_ROWS_MAX
-    assert frame.attrs["truncated"] is True
+    answer = opened(url).sql("SELECT i FROM generate_series(1, 1000000) AS i")
+    assert len(answer.frame) == AD_HOC_ROWS_MAX
+    assert answer.missing == "the rows after the first 1,000 were not read"
+    assert opened(url).sql(f"SELECT i FROM generate_series(1, {AD_HOC_ROWS_MAX}) AS i").missing == ""
 
 
 def test_a_result_of_any_length_takes_little_memory(opened: Callable[..., Database], url: str) -> None:
@@ -176,6 +179,60 @@ def test_types(opened: Callable[..., Database], url: str) -> None:
     assert (row["mood"], row["id"], row["raw"]) == ("LIVE", "00000000-0000-0000-0000-000000000001", "(2 bytes)")
     assert row["j"] == {"a": [1]}
     assert (row["b"], row["t"], row["d"]) == (True, "x", "2026-01-15")
+
+
+def test_a_number_that_is_none_is_missing_and_said_to_be(opened: Callable[..., Database], url: str) -> None:
+    source = opened(url)
+    answer = source.sql(
+        "SELECT * FROM (VALUES ('NaN'::numeric, 'Infinity'::float8, 1.5, NULL::numeric), ('2', '-Infinity', 2, 1),"
+        " ('NaN', 'NaN', 3, NULL)) AS v (price, ratio, whole, absent)"
+    )
+    frame = answer.frame
+    assert [frame[name].dtype for name in frame] == ["float64"] * 4
+    assert frame["price"].tolist()[1] == 2.0
+    assert frame["price"].isna().tolist() == [True, False, True]
+    assert frame["ratio"].isna().all()
+    none = "are no numbers (NaN or infinite)"
+    assert answer.missing == f"2 of 3 values of price {none}, 3 of 3 values of ratio {none}"
+
+
+@pytest.mark.parametrize("odd", ["infinity", "-infinity", "0044-03-15 BC", "294276-12-31"])
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+def test_a_moment_that_is_none_is_missing_and_said_to_be(
+    opened: Callable[..., Database], url: str, kind: str, odd: str
+) -> None:
+    answer = opened(url).sql(f"SELECT v::{kind} AS at FROM (VALUES ('{odd}'), ('2026-01-15'), (NULL)) AS v (v)")
+    assert answer.frame["at"].isna().tolist() == [True, False, True]
+    assert str(answer.frame["at"].iloc[1]).startswith("2026-01-15")
+    assert answer.missing == "1 of 3 values of at is no moment (infinite)"
+
+
+def test_null_is_missing_and_nothing_more(opened: Callable[..., Database], url: str) -> None:
+    answer = opened(url).sql("SELECT NULL::numeric AS n, NULL::timestamptz AS at, NULL::text AS t, 'NaN'::text AS word")
+    assert (answer.missing, answer.frame["word"][0]) == ("", "NaN")
+
+
+@pytest.fixture
+def ascii_url(postgres: embedded.Server) -> Iterator[str]:
+    """A database that takes text as bytes, whatever they are."""
+    name = f"ascii_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    yield postgres.url(name)
+    embedded.drop_database(postgres, name)
+
+
+def test_text_is_text_whatever_the_server_s_encoding(opened: Callable[..., Database], ascii_url: str) -> None:
+    source = opened(ascii_url)
+    row = source.sql(
+        "SELECT 'trend-agent'::text AS t, 'm\u00fcde'::varchar AS u, '{\"a\": \"\u00fc\"}'::jsonb AS j"
+    ).frame.iloc[0]
+    assert (row["t"], row["u"], row["j"]) == ("trend-agent", "m\u00fcde", {"a": "\u00fc"})
+    broken = source.sql(
+        "SELECT E'caf\\351'::text AS t, E'caf\\351'::varchar(9) AS v, E'caf\\351'::name AS n"
+    ).frame.iloc[0]
+    assert broken.tolist() == ["caf\ufffd"] * 3
+    assert source.sql("SELECT E'caf\\351 ' || i AS t FROM generate_series(1, 3) AS i").rows == 3
 
 
 @pytest.mark.parametrize(
@@ -293,6 +350,83 @@ def test_an_address_that_is_none(opened: Callable[..., Database], address: str) 
     assert "den-pw" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("postgresql://h/x?pool_max_conns=5", "has the parameter pool_max_conns, which only Go's drivers read"),
+        ("host=h pool_max_conn_lifetime=1h", "has the parameter pool_max_conn_lifetime, which only Go's drivers read"),
+        ("postgresql://h/x?tiemout=5", "has the parameter tiemout and libpq does not know: leave it out"),
+        ("service=nosuch", "the service that DATABASE_URL names is in no pg_service.conf"),
+        ("postgresql://127.0.0.1:1/x?sslmode=bogus", "DATABASE_URL has a value for sslmode that cannot be used"),
+        ("host=127.0.0.1 port=abc", "DATABASE_URL has a value for port that cannot be used"),
+        ("postgresql://no-such-host.invalid/x", "the host name in DATABASE_URL is unknown"),
+        ("postgresql:///x?host=/nowhere", "no server listens on the socket"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_named(opened: Callable[..., Database], address: str, says: str) -> None:
+    with pytest.raises((NotConfigured, SourceUnavailable)) as caught:
+        opened(address).sql("SELECT 1")
+    assert says in str(caught.value)
+
+
+def test_a_server_without_tls_where_it_is_asked_for(opened: Callable[..., Database], url: str) -> None:
+    with pytest.raises(SourceUnavailable, match="the server speaks no TLS, which sslmode"):
+        opened(f"{url}?sslmode=require").sql("SELECT 1")
+    with pytest.raises(SourceUnavailable, match=r"certificate|TLS"):
+        opened(f"{url}?sslmode=verify-full&sslrootcert=/nowhere/ca.pem").sql("SELECT 1")
+
+
+def keywords(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    return {
+        "host": str(parts.hostname),
+        "port": str(parts.port),
+        "user": str(parts.username),
+        "password": str(parts.password),
+        "dbname": parts.path[1:],
+    }
+
+
+@pytest.mark.parametrize("form", ["keywords", "service", "passfile", "two hosts", "percent", "options"])
+def test_an_address_is_read_as_libpq_reads_it(
+    opened: Callable[..., Database], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    given = keywords(url)
+    dead = urlsplit(worlds.dead_url()).port
+    match form:
+        case "keywords":
+            address = " ".join(f"{name}='{value}'" for name, value in given.items())
+        case "service":
+            lines = "".join(f"{name}={value}\n" for name, value in given.items())
+            (tmp_path / "services").write_text(f"[trading]\n{lines}")
+            monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+            address = "service=trading"
+        case "passfile":
+            (tmp_path / "pass").write_text(f"*:*:*:*:{given['password']}\n")
+            (tmp_path / "pass").chmod(0o600)
+            address = f"postgresql://{given['user']}@{given['host']}:{given['port']}/{given['dbname']}"
+            address += f"?passfile={tmp_path / 'pass'}"
+        case "two hosts":
+            hosts = f"{given['host']}:{dead},{given['host']}:{given['port']}"
+            address = f"postgresql://{given['user']}:{given['password']}@{hosts}/{given['dbname']}"
+        case "percent":
+            address = url.replace(given["dbname"], "%" + given["dbname"][0].encode().hex() + given["dbname"][1:])
+        case _:
+            address = f"{url}?options=-csearch_path%3Dpg_catalog"
+    source = opened(address)
+    assert source.sql("SELECT current_database() AS name").frame["name"].tolist() == [given["dbname"]]
+    assert source.sql("SHOW default_transaction_read_only").frame.iloc[0, 0] == "on"
+    path = source.sql("SHOW search_path").frame.iloc[0, 0]
+    assert (path == "pg_catalog") == (form == "options")
+
+
+def test_hosts_share_the_time_to_connect() -> None:
+    assert connecting._connect_timeout({"host": "a"}, 5) == 5
+    assert connecting._connect_timeout({"host": "a,b"}, 10) == 5
+    assert connecting._connect_timeout({"host": "a,b,c"}, 5) == 2
+    assert connecting._connect_timeout({"host": "a", "connect_timeout": "3"}, 5) == 3
+
+
 def test_another_database_than_ours_is_told_apart(
     opened: Callable[..., Database], database: Callable[..., str]
 ) -> None:
@@ -367,7 +501,7 @@ def test_a_question_is_one_message(
         latest = source.ask("sessions/latest", as_of=datetime.now(UTC), starts_at=datetime.now(UTC))
         assert ("session_id::text" in latest.question) == (schema == "documented")
         assert len(said) == 1 + first
-        source.ask("positions/open", as_of=datetime.now(UTC))
+        source.ask("exposure/open", as_of=datetime.now(UTC))
         assert len(said) == 1 + first + 1
         assert [answer.status for answer in source._evidence.answers] == ["ok"] * 4
         source.close()
@@ -390,12 +524,44 @@ FEW_ROWS = {
 """A row in all, or one for each of the few tables that the statement names."""
 
 
-def test_every_question_bounds_its_rows() -> None:
-    """They are fetched whole: unlike anybody's statement they need no stream that is cut off."""
-    for path in Path(str(FOLDER)).rglob("*.sql"):
-        question = f"{path.parent.name}/{path.stem}"
-        limit = re.search(r"\bLIMIT (\d+)\s*$", path.read_text(encoding="utf-8"))
-        assert question in FEW_ROWS or (limit and int(limit[1]) <= ROWS_MAX), question
+@pytest.mark.parametrize(
+    "path", sorted(Path(str(FOLDER)).rglob("*.sql")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_question_bounds_its_rows(path: Path) -> None:
+    """They are fetched whole: unlike anybody's statement they need no stream that is cut off.
+
+    Either the first so many are what is asked for, which its first line then says; or more would be missed.
+    """
+    question, text = f"{path.parent.name}/{path.stem}", path.read_text(encoding="utf-8")
+    asked = _question(question, path.relative_to(Path(str(FOLDER))).parts[0])
+    limit = re.search(r"\bLIMIT (\d+)\s*$", text)
+    if "-- at most: " in text:
+        assert limit is None
+        assert asked.statement.endswith(f"\nLIMIT {asked.rows_max + 1}\n")
+        assert asked.rows_max <= ROWS_MAX
+    elif limit is not None:
+        assert int(limit[1]) == 1 or re.search(rf"\b{limit[1]}\b", text.splitlines()[0]), "the first line says how many"
+    else:
+        assert question in FEW_ROWS
+
+
+def test_an_answer_that_reaches_its_bound_says_so(
+    opened: Callable[..., Database], database: Callable[..., str], template_database: Callable[..., str]
+) -> None:
+    url = database(template_database("trading_platform", trading("platform")))
+    source, now = opened(url), datetime.now(UTC)
+    insert = (
+        "INSERT INTO agent_status (agent_name, agent_type, status, created_at)"
+        " SELECT 'agent-' || i, 'analysis', 'RUNNING', '2026-01-01' FROM generate_series(%s::int, %s::int) AS i"
+    )
+    with psycopg.connect(url) as connection:
+        connection.execute(insert, (1, 100))
+    whole = source.ask("agents/status", as_of=now)
+    assert (whole.rows, whole.missing) == (100, "")
+    with psycopg.connect(url) as connection:
+        connection.execute(insert, (101, 101))
+    cut = source.ask("agents/status", as_of=now)
+    assert (cut.rows, cut.missing) == (100, "the rows after the first 100 were not read")
 
 
 def test_many_threads_share_a_few_connections(opened: Callable[..., Database], url: str) -> None:

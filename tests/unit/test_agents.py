@@ -83,7 +83,41 @@ def status_of(**silent_seconds: float) -> Finding[AgentStatus]:
         {"agent_name": name.replace("_", "-"), "status": "RUNNING", "age": age, "error_count": 0, "last_error": None}
         for name, age in silent_seconds.items()
     ]
-    return known(AgentStatus(len(rows), (), (), (), math.nan, pd.DataFrame(rows)))
+    return known(AgentStatus(len(rows), (), (), (), math.nan, pd.DataFrame(rows).assign(ahead=False)))
+
+
+class Reported:
+    """A database whose agent_status has rows with heartbeats so many seconds ago."""
+
+    def __init__(self, **silent_seconds: float) -> None:
+        rows = [
+            {
+                "agent_name": name.replace("_", "-"),
+                "status": "RUNNING",
+                "last_heartbeat": pd.Timestamp(WINDOW.as_of) - pd.Timedelta(seconds=age),
+                "error_count": 0,
+                "last_error": None,
+            }
+            for name, age in silent_seconds.items()
+        ]
+        self.frame = pd.DataFrame(rows)
+
+    def ask(self, *_: Any, **__: Any) -> Reported:
+        return self
+
+
+def test_heartbeats_from_the_future_tell_nothing() -> None:
+    found = agents.status(Reported(trend_follower=4.0, mean_reversion=-3_600.0), WINDOW)  # type: ignore[arg-type]
+    assert found.status is Status.UNKNOWN
+    assert found.title.startswith("1 of 2 agents sends a heartbeat from the future")
+    assert "mean-reversion are up to 1 h later than the report's moment: a clock is off" in found.detail
+    # From a little later, as when it came while the report ran, it is fresh.
+    assert agents.status(Reported(trend_follower=-30.0), WINDOW).status is Status.OK  # type: ignore[arg-type]
+    silent = agents.status(Reported(trend_follower=900.0, mean_reversion=-3_600.0), WINDOW)  # type: ignore[arg-type]
+    assert (silent.status, silent.known.silent) == (Status.WARNING, ("trend-follower",))
+    side = agents.side_by_side(WINDOW, silent, pods_of(("trend-agent", True, ""), ("reversion-agent", True, "")))
+    assert side.known.affected == ("trend-agent",)
+    assert side.known.untold == ("reversion-agent",)
 
 
 def pods_of(*rows: tuple[str, bool, str]) -> Finding[Pods]:

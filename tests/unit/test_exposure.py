@@ -44,8 +44,10 @@ def limits_row(**changes: Any) -> pd.DataFrame:
         "default_stop_loss": "0.02",
         "min_confidence": "0.7",
         "equity": 10_000.0,
+        "equity_at": pd.Timestamp(WINDOW.as_of - timedelta(seconds=30)),
         "stored_equity": 10_000.0,
         "initial_capital": 10_000.0,
+        "is_open": True,
     }
     return pd.DataFrame([{**row, **changes}])
 
@@ -63,10 +65,10 @@ def held(*positions: tuple[str, float, float], agent: str = "trend-follower") ->
             "side": "LONG",
             "quantity": now / 100,
             "entry_price": entry / (now / 100),
-            "last_price": 100.0,
-            "notional": now,
-            "entry_notional": entry,
-            "unrealized_pnl": now - entry,
+            "close": 100.0,
+            "closed_at": pd.Timestamp(WINDOW.as_of),
+            "candle": "1m",
+            "priced_as": symbol,
             "stop_loss": 95.0,
             "agent": f"{agent}-{i}",
             "session_id": "s1",
@@ -127,8 +129,45 @@ def test_without_a_session_or_a_value_limits_are_unknown() -> None:
     assert nothing.status is Status.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [
+        ({}, Status.OK, "is worth 10,000.00 USDT. "),
+        ({"equity": None}, Status.OK, "10,000.00 USDT by its row in trading_sessions"),
+        ({"equity": None, "stored_equity": None}, Status.UNKNOWN, "if it is still what it began with"),
+        ({"equity_at": pd.Timestamp(WINDOW.as_of - timedelta(hours=3))}, Status.UNKNOWN, "over 15 minutes old"),
+        ({"equity_at": pd.Timestamp(WINDOW.as_of - timedelta(hours=3)), "is_open": False}, Status.OK, "is worth"),
+    ],
+)
+def test_what_the_portfolio_is_worth_is_said_by_what(changes: dict[str, Any], status: Status, says: str) -> None:
+    found = bounds(**changes)
+    assert found.status is status
+    assert says in f"{found.detail} "
+
+
+def test_a_position_without_a_price_has_none_and_makes_the_rest_a_part() -> None:
+    frame = held(("SOLUSDT", 900.0, 900.0), ("ETHUSDT", 500.0, 500.0)).assign(close=[float("nan"), 100.0])
+    found = exposure.current(bounds(), Source(frame), WINDOW)  # type: ignore[arg-type]
+    assert found.status is Status.UNKNOWN
+    assert found.title.startswith(
+        "1 of 2 positions have no usable price; of the others the largest is ETHUSDT with 5.0 %"
+    )
+    assert "no usable price of SOLUSDT" in found.detail
+    frame = held(("SOLUSDT", 900.0, 900.0), ("ETHUSDT", 5_000.0, 500.0)).assign(close=[float("nan"), 100.0])
+    assert exposure.current(bounds(), Source(frame), WINDOW).status is Status.CRITICAL  # type: ignore[arg-type]
+
+
+def test_other_prices_than_the_usual_are_named() -> None:
+    frame = held(("SOLUSDT", 900.0, 900.0), ("ETHUSDT", 500.0, 500.0))
+    frame = frame.assign(candle=["1h", "1m"], priced_as=["SOLUSDT", "ETH/USDT"])
+    found = exposure.current(bounds(), Source(frame), WINDOW)  # type: ignore[arg-type]
+    assert "SOLUSDT by 1 h candles" in found.detail
+    assert "ETHUSDT by candles of ETH/USDT" in found.detail
+    assert "riced otherwise" not in now(("SOLUSDT", 900.0, 900.0)).detail
+
+
 def test_positions_without_a_price_are_not_called_nothing() -> None:
-    frame = held(("SOLUSDT", 900.0, 900.0)).assign(notional=float("nan"))
+    frame = held(("SOLUSDT", 900.0, 900.0)).assign(close=float("nan"))
     assert exposure.current(bounds(), Source(frame), WINDOW).status is Status.UNKNOWN  # type: ignore[arg-type]
     none = exposure.current(bounds(), Source(held()), WINDOW)  # type: ignore[arg-type]
     assert (none.status, none.known.count) == (Status.OK, 0)

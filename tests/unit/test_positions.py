@@ -58,7 +58,7 @@ def fills() -> Finding[drawdown.ByFills]:
 
 def parts(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["agent", "symbol", "side", "pnl"])
-    return frame.assign(positions=2, open=1, fees=1.0, notional=100.0, moved=frame["pnl"] + 1)
+    return frame.assign(positions=2, open=1, fees=1.0, notional=100.0, moved=frame["pnl"] + 1, unusable=0)
 
 
 def contributed(frame: pd.DataFrame) -> Finding[drawdown.Contributions]:
@@ -94,12 +94,20 @@ def test_nobody_lost() -> None:
     assert found.status is Status.OK
 
 
+def test_a_position_that_cannot_be_valued_leaves_it_open_who_lost() -> None:
+    found = contributed(parts(("a", "A", "LONG", 1.0), ("b", "B", "LONG", float("nan"))).assign(unusable=[0, 2]))
+    assert found.status is Status.UNKNOWN
+    assert found.title.startswith("As far as positions can be valued, no agent lost")
+    assert "2 of them have no usable price" in found.detail
+    nobody = contributed(parts(("b", "B", "LONG", float("nan"))).assign(unusable=2))
+    assert (nobody.status, nobody.figures) == (Status.UNKNOWN, None)
+
+
 def test_nothing_was_held() -> None:
     assert contributed(parts()).known.worst is None
 
 
-@pytest.mark.parametrize(("without", "status"), [(0, Status.OK), (1, Status.WARNING)])
-def test_open_positions_without_a_stop(without: int, status: Status) -> None:
+def opened(without: int = 0, closes: tuple[float, float] = (95.0, 95.0)) -> Finding[exposure.OpenPositions]:
     stops = [None] * without + [90.0] * (2 - without)
     frame = pd.DataFrame(
         {
@@ -107,19 +115,36 @@ def test_open_positions_without_a_stop(without: int, status: Status) -> None:
             "side": "LONG",
             "quantity": 1.0,
             "entry_price": 100.0,
-            "last_price": 95.0,
-            "unrealized_pnl": -5.0,
-            "notional": 95.0,
+            "close": closes,
+            "closed_at": WINDOW.as_of,
+            "candle": "1m",
+            "priced_as": ["A", "B"],
             "stop_loss": pd.Series(stops, dtype=float),
             "agent": "x",
             "entry_time": START,
             "position_id": "p",
         }
     )
-    found = exposure.open_positions(Tables(positions__open=frame), WINDOW)  # type: ignore[arg-type]
+    return exposure.open_positions(Tables(exposure__open=frame), WINDOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("without", "status"), [(0, Status.OK), (1, Status.WARNING)])
+def test_open_positions_without_a_stop(without: int, status: Status) -> None:
+    found = opened(without)
     assert found.status is status
     assert found.known.without_stop == without
     assert found.known.notional == 190.0
+    assert "Unrealised −10.00 USDT" in found.detail
+
+
+def test_a_position_is_worth_what_a_close_says_never_its_entry_price() -> None:
+    one, none = opened(closes=(95.0, np.nan)), opened(closes=(np.nan, np.nan))
+    assert one.title == "2 open positions of which 1 are worth 95.00 USDT, each with a stop loss"
+    assert none.title == "2 open positions worth what is not known, each with a stop loss"
+    assert {one.status, none.status} == {Status.UNKNOWN}
+    assert "0.00 USDT" not in none.detail
+    assert "no usable price of A, B" in none.detail
+    assert opened(1, (np.nan, np.nan)).status is Status.WARNING
 
 
 def losing(totals: dict[str, Any], rows: list[float]) -> Finding[LosingPositions]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from runbook import session
 from runbook.ahead import THREADS_MAX
 from runbook.alert import Alert, Window
 from runbook.charts import Chart
-from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed
+from runbook.errors import ConfigurationError, InputError, NotConfigured, QueryFailed, SourceUnavailable
 from runbook.findings import Finding, Findings
 from runbook.outcome import CONTEXT_MIME, FINDING_MIME, OUTCOME_MIME, Action, Status, Verdict
 from runbook.plan import Check
@@ -326,6 +327,53 @@ def test_digging_without_sources_says_why_and_is_no_check(
     assert "set " in shown[-1][0]["text/html"]
     assert len(book.findings) == 0
     assert FINDING_MIME not in shown[-1][0]
+
+
+class Answering:
+    """Sources that answer digging with this many rows, and know these metrics."""
+
+    def __init__(self, book: Runbook, rows: int, missing: str = "", existing: Sequence[str] | None = ()) -> None:
+        self._book, self._found = book, Partial(pd.DataFrame({"value": [1.0] * rows}), missing)
+        self._existing = existing
+        book._sources |= {"metrics": self, "database": self}
+
+    def range(self, *_: Any, **__: Any) -> Any:
+        return self._book.evidence.ask("metrics", "q", {}, "", lambda: self._found)
+
+    def sql(self, *_: Any, **__: Any) -> Any:
+        return self.range()
+
+    def existing(self, names: Sequence[str]) -> Any:
+        if self._existing is None:
+            raise SourceUnavailable("metrics did not answer")
+        return self._book.evidence.ask("metrics", "names", {}, "", lambda: list(self._existing or ()))
+
+
+@pytest.mark.parametrize(
+    ("existing", "says"),
+    [
+        ((), "Does the metric exist? Prometheus knows no no_such_metric, other."),
+        (("other",), "Does the metric exist? Prometheus knows no no_such_metric."),
+        (("other", "no_such_metric"), "Prometheus knows no_such_metric, other, but has no sample that fits"),
+        (None, "Does the metric exist? It was asked for no_such_metric, other."),
+    ],
+)
+def test_no_rows_are_no_answer_that_all_is_well(book: Runbook, existing: Sequence[str] | None, says: str) -> None:
+    Answering(book, 0, existing=existing)
+    found = book.promql("no_such_metric / other")
+    assert (found.status, found.title) == (Status.UNKNOWN, "PromQL: no rows")
+    assert says in found.detail
+    assert "fits" in book.promql("1 +").detail
+    assert (book.sql("SELECT 1").status, book.sql("SELECT 1").title) == (Status.UNKNOWN, "SQL: no rows")
+
+
+def test_digging_says_that_its_answer_is_a_part(book: Runbook) -> None:
+    Answering(book, 3, "the rows after the first 3 were not read")
+    found = book.sql("SELECT 1")
+    assert (found.status, found.title) == (Status.UNKNOWN, "As far as was read: SQL: 3 rows")
+    assert "the rows after the first 3 were not read" in found.detail
+    Answering(book, 3)
+    assert (book.promql("up").status, book.promql("up").title) == (Status.OK, "PromQL: 3 rows")
 
 
 def alert(name: str, severity: str, starts_at: str, **labels: str) -> dict[str, Any]:

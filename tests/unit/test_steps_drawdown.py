@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import empyrical
@@ -14,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runbook.alert import Alert, Window
-from runbook.findings import Finding, Findings
+from runbook.findings import Finding, Findings, step_id
 from runbook.outcome import Status, Verdict
-from runbook.steps.drawdown import ByFills, Contributions, Gauge, MarketCause, agreement, decide, history
-from runbook.steps.drawdown.equity import episodes, from_cash_and_quantities, underwater
+from runbook.steps.drawdown import ByFills, Contributions, Gauge, MarketCause, agreement, decide, gauge, history
+from runbook.steps.drawdown.agreement import limit_of
+from runbook.steps.drawdown.equity import episodes, from_cash_and_quantities, underwater, without_price
 from runbook.steps.drawdown.figures import AgentPnl, Agreement, LossCause, Measure, Measured
-from runbook.steps.drawdown.measures import limit_of, measured
+from runbook.steps.drawdown.measures import measured
 
 START = datetime(2026, 1, 15, 8, 2, tzinfo=UTC)
 WINDOW = Window(START, START + timedelta(hours=6), START + timedelta(hours=6, minutes=8))
@@ -124,7 +126,7 @@ def test_equity_from_fills_is_cash_and_holdings_at_the_last_close() -> None:
     assert made["value"].tolist() == pytest.approx([1000, 799 + 202, 749 + 190 + 51, 968 + 52, 968 + 40])
 
 
-def test_a_symbol_without_a_close_is_worth_what_was_paid() -> None:
+def test_a_symbol_that_is_held_without_a_close_has_no_worth() -> None:
     times = pd.date_range(START, periods=2, freq="60s")
     fills = pd.DataFrame({"symbol": ["A"], "bucket": [times[0]], "quantity": [2.0], "cash": [-200.0]})
     closes = pd.DataFrame(
@@ -135,7 +137,18 @@ def test_a_symbol_without_a_close_is_worth_what_was_paid() -> None:
             "time": pd.to_datetime([], utc=True),
         }
     )
-    assert from_cash_and_quantities(fills, closes, 1000.0, START)["value"].iloc[-1] == 1000.0
+    made = from_cash_and_quantities(fills, closes, 1000.0, START - timedelta(minutes=1))
+    assert made["value"].tolist()[0] == 1000.0
+    assert np.isnan(made["value"].iloc[-1])
+    assert without_price(fills, closes, START) == ("A",)
+
+
+@pytest.mark.parametrize(("candle", "minutes", "usable"), [("1m", 14, True), ("1m", 16, False), ("1h", 119, True)])
+def test_a_close_is_usable_for_a_while(candle: str, minutes: int, usable: bool) -> None:
+    fills = pd.DataFrame({"symbol": ["A", "B", "B"], "quantity": [2.0, 1.0, -1.0]})
+    last = pd.Timestamp(WINDOW.as_of - timedelta(minutes=minutes))
+    closes = pd.DataFrame({"symbol": ["A"], "time": [last], "candle": candle, "close": 1.0})
+    assert without_price(fills, closes, WINDOW.as_of) == (() if usable else ("A",))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +182,12 @@ def measures(fills: float, rows: float, gauge: float, limit: float = 0.1) -> Fin
         ((0.02, 0.021, 0.14), (Measure.GAUGE,), Status.WARNING),
         ((0.12, 0.121, 0.01), (Measure.GAUGE,), Status.CRITICAL),
         ((0.02, 0.14, 0.14), (Measure.PERFORMANCE, Measure.GAUGE), Status.WARNING),
-        ((float("nan"), 0.02, 0.02), (), Status.UNKNOWN),
+        # One that is missing leaves the others comparable; alone none of them is.
+        ((float("nan"), 0.02, 0.02), (), Status.OK),
+        ((float("nan"), 0.02, 0.14), (Measure.GAUGE,), Status.WARNING),
+        ((0.12, float("nan"), 0.12), (), Status.CRITICAL),
+        ((0.02, 0.02, float("nan")), (), Status.OK),
+        ((0.02, float("nan"), float("nan")), (), Status.UNKNOWN),
     ],
 )
 def test_which_measure_differs(values: tuple[float, float, float], odd: tuple[Measure, ...], status: Status) -> None:
@@ -177,6 +195,64 @@ def test_which_measure_differs(values: tuple[float, float, float], odd: tuple[Me
     assert found.status is status
     if status is not Status.UNKNOWN:
         assert found.known.odd == odd
+
+
+def test_what_is_missing_is_said_and_what_remains_is_not_called_three() -> None:
+    nan = float("nan")
+    two = measures(0.02, nan, 0.02)
+    assert two.title == ("Fills and gauge agree: drawdown 2.0 %, threshold 10.0 %; not known by performance_metrics")
+    assert (
+        measures(0.02, nan, 0.14).title
+        == "The measures disagree: fills 2.0 %, gauge 14.0 %; not known by performance_metrics"
+    )
+    assert "Which of the two is right is not known" in measures(nan, 0.02, 0.14).detail
+
+
+def test_the_exported_threshold_counts_where_the_gauge_has_no_sample() -> None:
+    nan = float("nan")
+    alone = measures(0.08, nan, nan, limit=0.05).named(step_id(agreement))
+    assert alone.status is Status.UNKNOWN
+    verdict = decide(Findings([fills_of([1.0, 0.92]).named("drawdown.from_fills"), alone]), ALERT)
+    assert "against a threshold of 5.0 %" in verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("exported", "labels", "threshold", "differing"),
+    [
+        ([("a", 0.1)], {}, 0.1, ()),
+        ([("a", 0.1), ("b", 0.0)], {}, 0.1, ()),
+        ([("a", 0.15), ("b", 0.1)], {}, 0.1, (0.1, 0.15)),
+        ([("a", 0.15), ("b", 0.1)], {"instance": "a"}, 0.15, (0.1, 0.15)),
+        ([], {}, None, ()),
+    ],
+)
+def test_the_threshold_is_that_of_the_alert_s_own_series(
+    exported: list[tuple[str, float]], labels: dict[str, str], threshold: float | None, differing: tuple[float, ...]
+) -> None:
+    """Every service exports one, 0 where it sets none."""
+    frame = pd.DataFrame(exported, columns=["instance", "value"])
+    source = Readings(curve([0.02, 0.03]), frame)
+    found = gauge(source, WINDOW, replace(ALERT, labels=labels))  # type: ignore[arg-type]
+    assert found.known.threshold == (
+        pytest.approx(threshold) if threshold else pytest.approx(float("nan"), nan_ok=True)
+    )
+    assert found.known.differing == differing
+    nothing = gauge(Readings(curve([]), frame), WINDOW, ALERT)  # type: ignore[arg-type]
+    assert nothing.status is Status.UNKNOWN
+    assert nothing.figures is not None
+
+
+class Readings:
+    """A Prometheus that gives one series and one vector."""
+
+    def __init__(self, series: pd.DataFrame, vector: pd.DataFrame) -> None:
+        self._series, self._vector = series, vector
+
+    def range(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(frame=self._series)
+
+    def instant(self, *_: Any, **__: Any) -> Any:
+        return SimpleNamespace(frame=self._vector)
 
 
 def decided(*found: Finding[Any]) -> Verdict:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from runbook.errors import NotConfigured, SourceUnavailable
 from runbook.sources.evidence import Answer, Evidence, Recording
-from runbook.sources.metrics import client_of, get_json
+from runbook.sources.http_json import client_of, get_json
 
 NAME = "alertmanager"
 
@@ -48,7 +48,7 @@ class Alerts:
         with self._lock:  # steps ask side by side, and a second client would never be closed
             if self._client is None:
                 self._client = client_of(self._url, self._evidence.limit_seconds)
-        return get_json(self._client, self._url + path, {}, NAME, "ALERTMANAGER_URL")
+        return get_json(self._client, self._url + path, {}, NAME, "ALERTMANAGER_URL", self._evidence.limit_seconds)
 
 
 def _alerts(content: Any) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from runbook.words import plural
+
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -20,6 +22,13 @@ def rows_in(data: Any) -> int:
     if data is None:
         return 0
     return len(data) if isinstance(data, pd.DataFrame | list) else 1
+
+
+def no_values(count: int, of: int, name: str, kind: str) -> str:
+    """ "3 of 40 values of price are no numbers (NaN or infinite)"; `kind`: "number" or "moment"."""
+    why = "NaN or infinite" if kind == "number" else "infinite"
+    are = plural(count, f"is no {kind}", f"are no {kind}s")
+    return f"{count:,} of {of:,} {plural(of, 'value')} of {name[:60]} {are} ({why})"
 
 
 def encode(data: Any) -> dict[str, Any]:

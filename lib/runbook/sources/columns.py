@@ -22,7 +22,7 @@ from psycopg import pq
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Loader
 
-from runbook.words import plural
+from runbook.sources.codec import no_values
 
 _CLAUSES_MAX = 4
 
@@ -60,13 +60,6 @@ def frame_of(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> tuple[pd.Da
     if len(clauses) > _CLAUSES_MAX:
         clauses[_CLAUSES_MAX:] = [f"and so in {len(clauses) - _CLAUSES_MAX} more columns"]
     return frame, ", ".join(clauses)
-
-
-def no_values(count: int, of: int, name: str, kind: str) -> str:
-    """ "3 of 40 values of price are no numbers (NaN or infinite)"; `kind`: "number" or "moment"."""
-    why = "NaN or infinite" if kind == "number" else "infinite"
-    are = plural(count, f"is no {kind}", f"are no {kind}s")
-    return f"{count:,} of {of:,} {plural(of, 'value')} of {name[:60]} {are} ({why})"
 
 
 def _column(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
@@ -140,10 +133,11 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 @cache
 def _lenient(oid: int, otherwise: Callable[[bytes], Any]) -> type[Loader]:
-    """psycopg's own loader of the type `oid`; what that cannot read is read by `otherwise`."""
-    own = psycopg.adapters.get_loader(oid, pq.Format.TEXT)
-    if own is None:
+    """psycopg's own loader of the type `oid`; what that cannot read, or leaves as bytes, is read by `otherwise`."""
+    found = psycopg.adapters.get_loader(oid, pq.Format.TEXT)
+    if found is None:
         raise LookupError(f"psycopg has no loader for the type {oid}")
+    own = found
 
     class Lenient(Loader):
         def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
@@ -152,7 +146,8 @@ def _lenient(oid: int, otherwise: Callable[[bytes], Any]) -> type[Loader]:
 
         def load(self, data: Buffer) -> Any:
             try:
-                return self._load(data)
+                value = self._load(data)
+                return otherwise(value) if type(value) is bytes else value
             except (psycopg.DataError, ValueError):  # UnicodeDecodeError is a ValueError
                 return otherwise(bytes(data))
 

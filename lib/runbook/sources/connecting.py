@@ -26,7 +26,7 @@ _GO_PARAMETERS = re.compile(
     r"pool_\w+|default_query_exec_mode|statement_cache_\w+|description_cache_\w+|prefer_simple_protocol"
     r"|binary_parameters|disable_prepared_binary_result|fallback_application_name|min_protocol_version"
 )
-_UNKNOWN_PARAMETER = re.compile(r'invalid (?:URI query parameter|connection option): ?"?([^"\n]*)"?')
+_UNKNOWN_PARAMETER = re.compile(r'invalid (?:URI query parameter|connection option):? "?([^"\n]*)"?')
 _INVALID_VALUE = re.compile(r'(?:invalid|weak) (?:integer value .* for connection option "(\w+)"|(\w+)(?: value)?\b)')
 
 
@@ -42,11 +42,14 @@ def connect(dsn: str, limit_seconds: float, statement_seconds: float) -> psycopg
         autocommit=True,
         connect_timeout=_connect_timeout(given, limit_seconds),
         application_name="runbook",
-        client_encoding="UTF8",  # a database in SQL_ASCII gives bytes otherwise
+        client_encoding="UTF8",
         options=f"{given.get('options') or ''} {options}".strip(),
     )
     connection.prepare_threshold = None
     read_leniently(connection.adapters)
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        # It knows no encoding, and would refuse to send as UTF-8 what is none: then its bytes are read here.
+        connection.execute("SET client_encoding TO 'SQL_ASCII'")
     return connection
 
 

@@ -160,25 +160,26 @@ class Database:
 
         def rows_of(connection: psycopg.Connection[Any]) -> _Rows:
             with connection.cursor() as cursor:
-                cursor.execute(asked.statement, parameters or None)
+                cursor.execute(asked.statement.encode(), parameters or None)
                 return cursor.fetchall(), [column.name for column in cursor.description or ()]
 
         return self._read(rows_of, asked.rows_max)
 
     def _fetch_ad_hoc(self, statement: str, parameters: Mapping[str, Any]) -> Partial:
         """The result of anybody's statement: no more of its rows than are shown, and nothing it SETs stays."""
+        text = statement.encode("utf-8", "replace")
 
         def rows_of(connection: psycopg.Connection[Any]) -> _Rows:
             with (
                 connection.transaction(force_rollback=True),
                 connection.cursor() as cursor,
                 # stream() speaks the extended protocol: one statement only, and no more rows than are taken.
-                closing(cast("Generator[Any, None, None]", cursor.stream(statement, parameters or None))) as stream,
+                closing(cast("Generator[Any, None, None]", cursor.stream(text, parameters or None))) as stream,
             ):
                 rows = list(islice(stream, AD_HOC_ROWS_MAX + 1))
                 if not rows:  # a stream without rows does not name its columns
                     stream.close()
-                    cursor.execute(statement, parameters or None)
+                    cursor.execute(text, parameters or None)
                 return rows, [column.name for column in cursor.description or ()]
 
         return self._read(rows_of, AD_HOC_ROWS_MAX)
@@ -203,8 +204,7 @@ class Database:
     def _failure(self, error: psycopg.Error) -> SourceError:
         """What the failure of a question is called."""
         if isinstance(error, psycopg.errors.QueryCanceled):
-            seconds = self._evidence.limit_seconds * _SERVER_SHARE
-            return QueryFailed(f"database stopped the query after {seconds:g} s (statement_timeout)")
+            return QueryFailed(f"database stopped the query after {self._server_seconds:g} s (statement_timeout)")
         if _is_lost(error):
             return SourceUnavailable(f"database cannot be used: {reason(error)}")
         if error.sqlstate is not None:
@@ -219,8 +219,7 @@ class Database:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
-            limit_seconds = self._evidence.limit_seconds
-            connection = connect(self._dsn or "", limit_seconds, limit_seconds * _SERVER_SHARE)
+            connection = connect(self._dsn or "", self._evidence.limit_seconds, self._server_seconds)
         try:
             yield connection
         except BaseException:
@@ -228,6 +227,11 @@ class Database:
             raise
         with self._lock:
             self._idle.append(connection)
+
+    @property
+    def _server_seconds(self) -> float:
+        """When the server itself ends a statement: a little before we stop waiting for it."""
+        return self._evidence.limit_seconds * _SERVER_SHARE
 
     def _command(self, statement: str, parameters: Mapping[str, Any]) -> str:
         literals = {name: _literal(value) for name, value in parameters.items()}

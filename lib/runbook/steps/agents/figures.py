@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from runbook.steps.shared.histograms import is_capped
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,7 +25,8 @@ POOL_CONNECTIONS = 10
 class AgentStatus:
     """Agents that agent_status calls stopped or that are silent (no fresh heartbeat); `bad` are those of either.
 
-    `rows` holds the table: agent_name, status, age of the heartbeat in seconds, error_count, last_error.
+    `ahead`: their heartbeats are later than the report's moment, so how old they are is not known.
+    `rows` holds the table: agent_name, status, age of the heartbeat in seconds, error_count, last_error, ahead.
     """
 
     total: int
@@ -32,6 +35,7 @@ class AgentStatus:
     stopped: tuple[str, ...]
     oldest_heartbeat_seconds: float
     rows: pd.DataFrame
+    ahead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class Fleet:
     """The deployments of agents, by agent_status and pods together.
 
     `affected` are in trouble, those the alert names first. `first`: the one to look into, "" for none.
-    `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more.
+    `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more. Of
+    the `untold` the heartbeat is from the future.
     """
 
     total: int
@@ -51,6 +56,7 @@ class Fleet:
     repeatedly: tuple[str, ...]
     status_known: bool
     pods_known: bool
+    untold: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -125,6 +131,14 @@ class Trouble(StrEnum):
     POOL = "pool"
 
 
+HISTOGRAMS = {
+    Needed.LLM: "cryptofunk_llm_request_duration_ms",
+    Needed.TOOLS: "cryptofunk_mcp_tool_call_duration_ms",
+    Needed.DATABASE: "cryptofunk_database_query_duration_ms",
+}
+"""The histogram of what each answers in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """How something that agents need serves, now and before the alert; NaN where there is no sample.
@@ -140,6 +154,15 @@ class Need:
     p95_before_ms: float
     breaker: float
     connections: float
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether its p95 is at least what is read: it stands at the end of the histogram."""
+        return is_capped(self.p95_ms, HISTOGRAMS[self.needed])
+
+    @property
+    def was_capped(self) -> bool:
+        return is_capped(self.p95_before_ms, HISTOGRAMS[self.needed])
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,12 @@ from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, selector
 from runbook.sources.overlap import at_once
 from runbook.steps.agents import wording
-from runbook.steps.agents.figures import POOL_CONNECTIONS, McpServers, Need, Needed, Trouble
+from runbook.steps.agents.figures import HISTOGRAMS, POOL_CONNECTIONS, McpServers, Need, Needed, Trouble
 from runbook.steps.shared.fleet import MCP_SERVERS
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import is_capped, quantile
 
 _ERRORS_PER_MINUTE = 1.0
-_HISTOGRAMS = {
-    Needed.LLM: "cryptofunk_llm_request_duration_ms",
-    Needed.TOOLS: "cryptofunk_mcp_tool_call_duration_ms",
-    Needed.DATABASE: "cryptofunk_database_query_duration_ms",
-}
 _SLOW_MS = {Needed.LLM: 10_000.0, Needed.TOOLS: 2_500.0, Needed.DATABASE: 500.0}
 Samples = Mapping[tuple[str, str], float]
 """Finite samples by part and moment: ("errors", "now")."""
@@ -107,12 +103,12 @@ def message_of(body: str) -> str:
 def expression_of(needed: Needed, minutes: int) -> str:
     """PromQL: errors a minute, p95 in ms and breaker of its component, now and before (labels `part`, `at`)."""
     errors = f"sum(rate(cryptofunk_errors_total{selector(component=needed.value)}"
-    requests = f"histogram_quantile(0.95, sum by (le) (rate({_HISTOGRAMS[needed]}_bucket"
+    histogram = HISTOGRAMS[needed]
     parts = {
         ("errors", "now"): f"{errors}[5m])) * 60",
         ("errors", "before"): f"{errors}[{minutes}m] offset 30m)) * 60",
-        ("p95", "now"): f"{requests}[5m])))",
-        ("p95", "before"): f"{requests}[{minutes}m] offset 30m)))",
+        ("p95", "now"): quantile(0.95, histogram),
+        ("p95", "before"): quantile(0.95, histogram, over=f"{minutes}m", offset="30m"),
     }
     if needed is not Needed.TOOLS:
         parts["breaker", "now"] = f"max(circuit_breaker_state{selector(service=needed.value)})"
@@ -130,7 +126,7 @@ def _measured(needed: Needed, metrics: Metrics, window: Window) -> Finding[Need]
     samples = _samples(metrics.instant(expression_of(needed, minutes), window.as_of).frame)
     if ("errors", "now") not in samples and ("p95", "now") not in samples:
         nothing = (
-            f"Neither cryptofunk_errors_total of {needed.value} nor {_HISTOGRAMS[needed]} has samples "
+            f"Neither cryptofunk_errors_total of {needed.value} nor {HISTOGRAMS[needed]} has samples "
             "at the report's moment."
         )
         return Finding(Status.UNKNOWN, f"{wording.need_subject(needed)}: no usable sample", nothing)
@@ -145,16 +141,18 @@ def _measured(needed: Needed, metrics: Metrics, window: Window) -> Finding[Need]
         breaker=_sample(samples, "breaker"),
         connections=_sample(samples, "active"),
     )
-    return Finding(
-        graded(critical=False, warning=troubles), wording.need_title(found), wording.need_detail(found), found
-    )
+    is_untold = found.is_capped and found.was_capped
+    return Finding(graded(False, troubles, is_untold), wording.need_title(found), wording.need_detail(found), found)
 
 
 def _troubles(needed: Needed, samples: Samples) -> tuple[Trouble, ...]:
     """What is the matter. Samples that are missing are NaN: they prove neither trouble nor that it was so before."""
     errors, p95 = _sample(samples, "errors"), _sample(samples, "p95")
     is_usual_errors = errors <= 3 * _sample(samples, "errors", "before")
-    is_usual_p95 = p95 <= 1.5 * _sample(samples, "p95", "before")
+    p95_before = _sample(samples, "p95", "before")
+    # At the end of the histogram it may be any multiple of what it was; where it was there before, nothing is told.
+    was_capped = is_capped(p95_before, HISTOGRAMS[needed])
+    is_usual_p95 = was_capped or (p95 <= 1.5 * p95_before and not is_capped(p95, HISTOGRAMS[needed]))
     holds = {
         Trouble.ERRORS: errors >= _ERRORS_PER_MINUTE and not is_usual_errors,
         Trouble.SLOW: p95 >= _SLOW_MS[needed] and not is_usual_p95,

@@ -40,10 +40,12 @@ def status(database: Database, window: Window) -> Finding[AgentStatus]:
     if frame.empty:
         nothing = "No agent has ever reported, or the table was emptied."
         return Finding(Status.UNKNOWN, "Agent status: agent_status has no row", nothing)
-    # A heartbeat from a clock that is ahead is fresh.
-    rows = frame.assign(age=frame["last_heartbeat"].map(partial(age_seconds, window=window)).clip(lower=0.0))
+    ages = frame["last_heartbeat"].map(partial(age_seconds, window=window)).astype("float64")
+    is_ahead = ages < -HEARTBEAT_STALE_SECONDS
+    # From a little later than the report's moment it is fresh; from much later its age is not known.
+    rows = frame.assign(age=ages.clip(lower=0.0).mask(is_ahead), ahead=is_ahead)
     is_stopped = ~rows["status"].isin(RUNNING)
-    is_silent = ~(rows["age"] <= HEARTBEAT_STALE_SECONDS)
+    is_silent = ~(rows["age"] <= HEARTBEAT_STALE_SECONDS) & ~is_ahead
     is_bad = is_stopped | is_silent
     found = AgentStatus(
         total=len(rows),
@@ -52,15 +54,17 @@ def status(database: Database, window: Window) -> Finding[AgentStatus]:
         stopped=_agents(rows[is_stopped]),
         oldest_heartbeat_seconds=float(rows["age"].max()),
         rows=rows,
+        ahead=_agents(rows[is_ahead]),
     )
+    lines = [wording.status_line(row, last_error(row)) for row in rows[is_bad].head(6).itertuples()]
     order = rows["age"].fillna(math.inf).sort_values(ascending=False).index
     shown = rows.loc[order, ["agent_name", "status", "last_heartbeat", "age", "error_count", "last_error"]]
     shown = shown.assign(last_error=[last_error(row) for row in shown.itertuples()])
     units = {"last_heartbeat": "time", "age": "s", "error_count": ""}
     return Finding(
-        graded(len(found.bad) == found.total, found.bad),
+        graded(len(found.bad) == found.total, found.bad, found.ahead),
         wording.status_title(found),
-        "; ".join(wording.status_line(row, last_error(row)) for row in rows[is_bad].head(6).itertuples()),
+        wording.status_detail(found, "; ".join(lines), float(-ages.min())),
         found,
         (Table("agent_status, the longest silent first", shown, units),),
     )

@@ -31,6 +31,7 @@ class State(StrEnum):
     UNSTABLE = "unstable"
     WELL = "well"
     UNREPORTED = "not in agent_status"
+    UNTOLD = "heartbeat from the future"
 
     @property
     def is_ill(self) -> bool:
@@ -57,7 +58,7 @@ def side_by_side(
     agents = _joined(status, pods, window)
     named = meant_by([agent.deployment for agent in agents], agent_type, pod)
     found = _fleet(agents, named, window, status.is_known, pods.is_known)
-    severity = Status.OK if found.is_whole else Status.UNKNOWN
+    severity = Status.OK if found.is_whole and not found.untold else Status.UNKNOWN
     if found.affected:
         severity = Status.WARNING
     if any(agent.state is State.DOWN for agent in agents):
@@ -112,7 +113,8 @@ def _joined(status: Finding[AgentStatus], pods: Finding[Pods], window: Window) -
 
 def _state(agent: Agent, window: Window, status_known: bool, pods_known: bool) -> State:
     report, pod = agent.report, agent.pod
-    is_silent = report is not None and not number(report.age) <= HEARTBEAT_STALE_SECONDS
+    is_ahead = report is not None and bool(report.ahead)
+    is_silent = report is not None and not is_ahead and not number(report.age) <= HEARTBEAT_STALE_SECONDS
     is_stopped = report is not None and report.status not in RUNNING
     lacks_pod = pods_known and pod is None
     if lacks_pod or (pod is not None and not pod.ready) or (is_silent and is_stopped):
@@ -121,6 +123,8 @@ def _state(agent: Agent, window: Window, status_known: bool, pods_known: bool) -
         return State.UNHEALTHY
     if _has_restarted(agent, window):
         return State.UNSTABLE
+    if is_ahead:
+        return State.UNTOLD
     return State.UNREPORTED if report is None and status_known else State.WELL
 
 
@@ -147,6 +151,7 @@ def _fleet(
         oom_killed=tuple(agent.deployment for agent in restarted if agent.pod.last_exit == "OOMKilled"),
         repeatedly=tuple(agent.deployment for agent in with_pod if number(agent.pod.restarts) >= _REPEATEDLY),
         status_known=status_known,
+        untold=tuple(agent.deployment for agent in agents if agent.state is State.UNTOLD),
         pods_known=pods_known,
     )
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from runbook.steps.agents.figures import (
     HEARTBEAT_STALE_SECONDS,
+    HISTOGRAMS,
     POOL_CONNECTIONS,
     AgentStatus,
     Fleet,
@@ -22,16 +23,31 @@ from runbook.steps.agents.figures import (
     Trouble,
 )
 from runbook.steps.agents.habits import SIGNAL_GAPS, SILENT_SECONDS
+from runbook.steps.shared.histograms import reading
 from runbook.words import ago, amount, capitalised, duration, moment, names, plural
 
 _NEEDED = {Needed.LLM: "LLM", Needed.TOOLS: "MCP tools", Needed.DATABASE: "Database"}
 
 
 def status_title(found: AgentStatus) -> str:
+    if not found.bad and found.ahead:
+        are = plural(len(found.ahead), "sends a heartbeat", "send heartbeats")
+        return f"{len(found.ahead)} of {found.total} agents {are} from the future: whether they live is not known"
     if not found.bad:
         return f"All {found.total} agents run and sent a heartbeat within {duration(HEARTBEAT_STALE_SECONDS)}"
     are = plural(len(found.bad), "is", "are")
     return f"{len(found.bad)} of {found.total} agents {are} not well in agent_status: {names(found.bad)}"
+
+
+def status_detail(found: AgentStatus, lines: str, ahead_seconds: float) -> str:
+    """`lines`: what is the matter with those that are not well; `ahead_seconds`: by how much a heartbeat is ahead."""
+    if not found.ahead:
+        return lines
+    ahead = (
+        f"Heartbeats of {names(found.ahead)} are up to {duration(ahead_seconds)} later than the report's moment: "
+        "a clock is off, or that moment has long passed."
+    )
+    return f"{lines}. {ahead}" if lines else ahead
 
 
 def status_line(row: Any, last_error: str) -> str:
@@ -42,6 +58,8 @@ def status_line(row: Any, last_error: str) -> str:
 
 def fleet_title(found: Fleet) -> str:
     title = f"No agent of {found.total} is in trouble"
+    if found.untold:
+        title += f" as far as is known; heartbeats from the future: {names(found.untold)}"
     if found.affected:
         title = f"Affected: {names(found.affected)}"
     if found.is_whole:
@@ -151,11 +169,11 @@ def need_title(found: Need) -> str:
     pool = ""
     if math.isfinite(found.connections):
         pool = f"; {_in_use(found)} connections in use"
-    return f"{subject}: {_rate(found.errors_per_minute)} errors a minute, p95 {amount(found.p95_ms, 'ms')}{pool}"
+    return f"{subject}: {_rate(found.errors_per_minute)} errors a minute, p95 {_p95(found)}{pool}"
 
 
 def need_detail(found: Need) -> str:
-    return f"Before the alert: {_rate(found.errors_before)} errors a minute, p95 {amount(found.p95_before_ms, 'ms')}."
+    return f"Before the alert: {_rate(found.errors_before)} errors a minute, p95 {_p95_before(found)}."
 
 
 def _trouble(found: Need, trouble: Trouble) -> str:
@@ -163,12 +181,20 @@ def _trouble(found: Need, trouble: Trouble) -> str:
         case Trouble.ERRORS:
             return f"{_rate(found.errors_per_minute)} errors a minute, {_rate(found.errors_before)} before"
         case Trouble.SLOW:
-            return f"p95 {amount(found.p95_ms, 'ms')}, {amount(found.p95_before_ms, 'ms')} before"
+            return f"p95 {_p95(found)}, {_p95_before(found)} before"
         case Trouble.BREAKER:
             state = "open" if found.breaker == 1 else "half-open"
             return f"its circuit breaker is {state}"
         case Trouble.POOL:
             return f"the connection pool is exhausted ({_in_use(found)} in use)"
+
+
+def _p95(found: Need) -> str:
+    return reading(found.p95_ms, HISTOGRAMS[found.needed])
+
+
+def _p95_before(found: Need) -> str:
+    return reading(found.p95_before_ms, HISTOGRAMS[found.needed])
 
 
 def _in_use(found: Need) -> str:

@@ -11,9 +11,11 @@ from runbook.errors import SourceError
 from runbook.findings import Finding
 from runbook.outcome import Status
 from runbook.sources.metrics import Metrics, union
+from runbook.sources.promql import metrics_in
 from runbook.steps.alerting import expression, wording
 from runbook.steps.alerting.figures import Evaluated, Rule
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import is_capped
 from runbook.steps.shared.levels import part
 from runbook.words import duration
 
@@ -21,6 +23,7 @@ _SERIES_MAX = 8
 _DRAWN_MAX = 6
 _FRESH_SECONDS = 600
 _SERIES_NAME_LENGTH = 120
+_UPWARD = (">", ">=")
 _NO_LABELS = ("time", "value", "what", "__name__")
 
 
@@ -97,9 +100,24 @@ def evaluated(rule_found: Finding[Rule], alert: Alert, metrics: Metrics, window:
     now = float(rows["value"].iloc[-1])
     holds = expression.holds(now, condition.operator, threshold)
     since = expression.holds_since(rows, condition.operator, threshold)
-    figures = Evaluated(now, threshold, condition.operator, holds, since, name, drawn)
-    status = graded(holds and alert.severity == "critical", holds)
+    figures = Evaluated(now, threshold, condition.operator, holds, since, name, drawn, _capped_by(condition, now))
+    is_untold = bool(figures.capped_by) and condition.operator in _UPWARD
+    status = graded(holds and alert.severity == "critical", holds, is_untold)
     return Finding(status, wording.evaluated_title(figures), detail, figures)
+
+
+def _capped_by(condition: Rule, value: float) -> str:
+    """The histogram whose end the measured quantile stands at; "" where it does at none's."""
+    if "histogram_quantile" not in condition.measured:
+        return ""
+    histograms = (name.removesuffix("_bucket") for name in metrics_in(condition.measured))
+    return next((name for name in histograms if _is_capped(value, name)), "")
+
+
+def _is_capped(value: float, histogram: str) -> bool:
+    """Whether the value is the end of its last bucket, in its own unit."""
+    is_in_seconds = histogram.endswith("_seconds")
+    return is_capped(value * 1000 if is_in_seconds else value, histogram)
 
 
 def _parts(condition: Rule, threshold: float | None) -> dict[str, str]:

@@ -62,7 +62,8 @@ class Evaluated:
     """The alert's condition at the report's moment, by the `series` that fits its labels best.
 
     `threshold` is None where the expression compares nothing; `since` where it does not hold or always has.
-    `values`: the series (time, value) to draw, by their labels.
+    `values`: the series (time, value) to draw, by their labels. `capped_by`: the histogram at whose end the value
+    stands, which may then be any more than that; "" for none.
     """
 
     now: float
@@ -72,6 +73,7 @@ class Evaluated:
     since: datetime | None
     series: str
     values: Mapping[str, pd.DataFrame]
+    capped_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def history(metrics: Metrics, alert: Alert, window: Window) -> Finding[History]:
     start = window.as_of - timedelta(days=HISTORY_DAYS)
     series = f'max(ALERTS{{alertname={quote(alert.name)},alertstate="firing"}})'
     expression = f"max_over_time({series}[{_BUCKET_SECONDS}s:60s])"
-    frame = metrics.range(expression, start, window.as_of, series=1, step=_BUCKET_SECONDS).frame
+    frame = metrics.range(expression, start, window.as_of, series=1, step=_BUCKET_SECONDS, may_end=True).frame
     earlier = [(began, ended) for began, ended in _spans(frame) if ended < window.starts_at - _BUCKET]
     if not earlier:
         found = History(times=0)

@@ -42,8 +42,12 @@ def rule_detail(name: str, found: Rule, unread: str) -> str:
 
 def evaluated_title(found: Evaluated) -> str:
     """Whether the condition holds: the value against the threshold, and since when."""
+    least = "at least " if found.capped_by else ""
+    value = f"it is {least}{amount(found.now, 'ratio')}"
+    if found.capped_by and not found.holds and found.operator in (">", ">="):
+        over = f"{IN_WORDS[found.operator]} {amount(found.threshold, 'ratio')}"
+        return f"Whether the alert's condition holds cannot be told: {value}, where its histogram ends, perhaps {over}"
     holds = "holds" if found.holds else "does not hold"
-    value = f"it is {amount(found.now, 'ratio')}"
     if found.threshold is not None:
         compared = IN_WORDS.get(found.operator, found.operator)
         negated = compared if found.holds else f"not {compared}"

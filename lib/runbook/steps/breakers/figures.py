@@ -140,6 +140,11 @@ class Effect:
     def is_low(self) -> bool:
         return self.level.usual > 0 and self.level.now < 0.5 * self.level.usual
 
+    @property
+    def is_told(self) -> bool:
+        """Whether none of it would be seen: some is done, or some is usual."""
+        return self.level.now > 0 or self.level.usual > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:
@@ -151,6 +156,12 @@ class Effects:
     @property
     def low(self) -> tuple[Effect, ...]:
         return tuple(effect for effect in self.effects if effect.is_low)
+
+    @property
+    def untold(self) -> bool:
+        """Whether it cannot be told if what is meant goes on: of the breaker that is meant, else of any."""
+        judged = self.effects if self.own is None else (self.own,)
+        return not all(effect.is_told for effect in judged)
 
     @property
     def own(self) -> Effect | None:

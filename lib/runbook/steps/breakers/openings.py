@@ -160,9 +160,9 @@ def recovery(affected: Finding[Affected], window: Window) -> Finding[Recovery]:
 
 def frequency(metrics: Metrics, window: Window) -> Finding[Frequency]:
     """Trips: how often each breaker opened in a day and a week, and for which share of the time it was open."""
-    frame = metrics.instant(FREQUENCY_QUERY, window.as_of).frame
+    known = metrics.instant(FREQUENCY_QUERY, window.as_of).frame.dropna(subset=["value"])
     day, week, share = (
-        {name: float(rows["value"].iloc[0]) for name, rows in by_label(frame, "service", what).items()}
+        {name: float(rows["value"].iloc[0]) for name, rows in by_label(known, "service", what).items()}
         for what in ("day", "week", "share")
     )
     if not day:

@@ -43,7 +43,7 @@ def failures(metrics: Metrics, window: Window) -> Finding[Failures]:
     has_tripped = any(ratio.peak >= TRIP_RATIO for ratio in levels)
     has_risen = any(ratio.rose_at for ratio in levels)
     return Finding(
-        graded(has_tripped, has_risen),
+        graded(has_tripped, has_risen, not all(ratio.has_history for ratio in levels)),
         wording.failures_title(found),
         wording.failures_detail(found),
         found,
@@ -100,7 +100,7 @@ def effects(affected: Finding[Affected], metrics: Metrics, window: Window) -> Fi
     found = Effects(affected.known.service, known)
     is_stopped = found.own is not None and found.own.is_low
     return Finding(
-        graded(is_stopped, found.low),
+        graded(is_stopped, found.low, found.untold),
         wording.effects_title(found),
         f"While it is open {PROTECTED[found.service].impact}." if found.service else "",
         found,

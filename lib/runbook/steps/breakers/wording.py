@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runbook.steps.breakers.figures import Affected, Effect, Effects, Failures, Lane, State, States
 from runbook.steps.breakers.services import PROTECTED
+from runbook.steps.shared.levels import usually
 from runbook.words import amount, moment
 
 
@@ -68,10 +69,12 @@ def failures_fact(found: Failures) -> str:
 def failures_detail(found: Failures) -> str:
     """The usual ratio, when it rose, and what the measure does not show."""
     rose = " None rose against its usual level."
+    if not found.worst.level.has_history:
+        rose = ""
     if found.since:
         rose = f" It rose at {moment(found.since)}."
     return (
-        f"Usually {amount(found.worst.level.usual, '%')}.{rose} "
+        f"Usually {usually(found.worst.level.usual, '%')}.{rose} "
         "Ratios over 2 minutes; the breaker itself judges 10 s, so it trips on shorter bursts too."
     )
 
@@ -81,6 +84,9 @@ def effects_title(found: Effects) -> str:
     own = found.own
     if own and own.is_low:
         return f"The open {own.service} breaker costs: {_now_and_usual(own)}"
+    if found.untold:
+        none = ", ".join(PROTECTED[effect.service].work for effect in found.effects if not effect.is_told)
+        return f"Whether it stops anything cannot be told: none now, and none is usual, of {none}"
     if own:
         return f"Not stopped: {_now_and_usual(own)}"
     if found.low:
@@ -90,5 +96,5 @@ def effects_title(found: Effects) -> str:
 
 
 def _now_and_usual(effect: Effect) -> str:
-    now, usual = round(effect.level.now, 2), round(effect.level.usual, 2)
-    return f"{PROTECTED[effect.service].work} {amount(now)}, usually {amount(usual)}"
+    now, usual = amount(round(effect.level.now, 2)), usually(effect.level.usual, digits=2)
+    return f"{PROTECTED[effect.service].work} {now}, usually {usual}"

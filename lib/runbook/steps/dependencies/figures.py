@@ -49,7 +49,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """The cache's hit rate; `fell`: far below the usual one."""
+    """The cache's hit rate; `fell`: far below the usual one, NaN where the history is too short."""
 
     hit_rate: float
     usual: float
@@ -75,6 +75,7 @@ class Exchange:
     `trouble`: it refuses more than usual, most of it of `kind`, since when. `endpoint` is asked at least twice as
     often as usual, `slow_endpoint` takes at least twice as long; each is empty where none is or does, and its figures
     are then those of the endpoint nearest to it. The curves are (time, value) by error type and by endpoint.
+    `untold`: none of this can be judged, for there is too little history, or nothing is `asked` of it now.
     """
 
     errors_per_minute: float
@@ -94,11 +95,16 @@ class Exchange:
     usual_slow_ms: float
     errors: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     requests: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    asked: bool = True
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Llm:
-    """The gateway's requests a minute: `failing`, `slow`, or `silent` (hardly asked); since when, of the first two."""
+    """The gateway's requests a minute: `failing`, `slow`, or `silent` (hardly asked); since when, of the first two.
+
+    `untold`: nothing is asked of it now, or for too short a time to say what is usual.
+    """
 
     p95_ms: float
     usual_p95_ms: float
@@ -113,6 +119,7 @@ class Llm:
     slow: bool
     silent: bool
     since: datetime | None
+    untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,8 @@ class Endpoints:
 class Flow:
     """What was written since `since`: which kinds far less than usual (`stopped`), orders, and orders refused.
 
-    `refusing`: far more orders are refused than usual.
+    `refusing`: far more orders are refused than usual. `told` are the kinds of which so many are usual in that time
+    that fewer would be seen.
     """
 
     since: datetime
@@ -163,3 +171,4 @@ class Flow:
     refusing: bool
     orders: int
     orders_expected: float
+    told: tuple[str, ...] = ()

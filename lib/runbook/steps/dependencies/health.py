@@ -20,6 +20,7 @@ from runbook.sources.overlap import at_once
 from runbook.steps.dependencies.figures import Endpoints, HealthChecks
 from runbook.steps.dependencies.wording import endpoints_title, health_checks_title
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import quantile, reading
 from runbook.steps.shared.levels import by_label
 
 ENDPOINTS = (
@@ -28,9 +29,10 @@ ENDPOINTS = (
     ("bifrost", "bifrost-service", 8080, "/health"),
     ("nats", "nats-service", 8222, "/healthz"),
 )
+_LATENCY = "health_check_latency_ms"
 _QUERIES = {
     "status": "min by (component) (health_check_status)",
-    "ms": "histogram_quantile(0.95, sum by (le, component) (rate(health_check_latency_ms_bucket[5m])))",
+    "ms": quantile(0.95, _LATENCY, by="component"),
 }
 
 
@@ -54,14 +56,14 @@ def health_checks(metrics: Metrics, window: Window) -> Finding[HealthChecks]:
         {
             "component": list(states),
             "status": [_judgement(value) for value in states.values()],
-            "p95": [latency.get(name, math.nan) for name in states],
+            "p95": [reading(latency.get(name, math.nan), _LATENCY) for name in states],
         }
     )
     return Finding(
         graded(found.failed, found.degraded),
         health_checks_title(found),
         figures=found,
-        tables=(Table("The platform's own health checks", table, {"p95": "ms"}),),
+        tables=(Table("The platform's own health checks", table),),
     )
 
 

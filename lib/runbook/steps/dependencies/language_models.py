@@ -13,14 +13,16 @@ from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics, union
 from runbook.steps.dependencies.figures import Llm, LlmCost
-from runbook.steps.dependencies.wording import llm_detail, llm_title
+from runbook.steps.dependencies.wording import LLM_HISTOGRAM, llm_detail, llm_title
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import ENDS_MS, is_capped, quantile
 from runbook.steps.shared.levels import Level, level, or_zero, part
 from runbook.words import amount, counted, duration
 
-LLM_SLOW_MS = 10_000
+LLM_SLOW_MS = ENDS_MS[LLM_HISTOGRAM]
+"""Where its histogram ends: from there on it is slow, however slow."""
 LLM_QUERIES = {
-    "p95": "histogram_quantile(0.95, sum by (le) (rate(cryptofunk_llm_request_duration_ms_bucket[5m])))",
+    "p95": quantile(0.95, LLM_HISTOGRAM),
     "requests": "sum(rate(cryptofunk_llm_request_duration_ms_count[5m])) * 60",
     "decisions": "sum(rate(cryptofunk_llm_decisions_total[5m])) * 60",
     "errors": 'sum(rate(cryptofunk_errors_total{component="llm"}[5m])) * 60',
@@ -50,7 +52,7 @@ def llm(metrics: Metrics, window: Window) -> Finding[Llm]:
         )
     usual_failures = or_zero(failures.usual)
     failing = failures.now > max(3 * usual_failures, usual_failures + 0.5)
-    slow = latency.now > LLM_SLOW_MS or latency.growth >= 2
+    slow = is_capped(latency.now, LLM_HISTOGRAM) or latency.now > LLM_SLOW_MS or latency.growth >= 2
     found = Llm(
         latency.now,
         latency.usual,
@@ -64,9 +66,10 @@ def llm(metrics: Metrics, window: Window) -> Finding[Llm]:
         failing=failing,
         slow=slow,
         silent=requests.now < 0.1 * or_zero(requests.usual),
+        untold=not requests.has_history or requests.now == 0,
         since=_since(failing, failures, slow, latency),
     )
-    return Finding(graded(failing, slow or found.silent), llm_title(found), llm_detail(found), found)
+    return Finding(graded(failing, slow or found.silent, found.untold), llm_title(found), llm_detail(found), found)
 
 
 def _since(failing: bool, failures: Level, slow: bool, latency: Level) -> datetime | None:

@@ -12,15 +12,16 @@ from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
 from runbook.sources.metrics import Metrics, union
 from runbook.steps.dependencies.figures import CoinGecko, Exchange
-from runbook.steps.dependencies.wording import exchange_detail, exchange_title
+from runbook.steps.dependencies.wording import EXCHANGE_HISTOGRAM, exchange_detail, exchange_title
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.levels import Level, by_label, level, levels_table, or_zero
+from runbook.steps.shared.histograms import is_capped, quantile
+from runbook.steps.shared.levels import Level, by_label, counted_from_start, level, levels_table, or_zero
 from runbook.words import counted, moment
 
 EXCHANGE_QUERIES = {
     "errors": "sum by (error_type) (rate(cryptofunk_exchange_api_errors_total[5m])) * 60",
     "requests": "sum by (endpoint) (rate(cryptofunk_exchange_api_latency_ms_count[5m])) * 60",
-    "p95": "histogram_quantile(0.95, sum by (le, endpoint) (rate(cryptofunk_exchange_api_latency_ms_bucket[5m])))",
+    "p95": quantile(0.95, EXCHANGE_HISTOGRAM, by="endpoint"),
 }
 _MANY_ERRORS = 6
 """A minute: trouble of that size is critical."""
@@ -32,7 +33,10 @@ _UNSEEN = Level(math.nan, math.nan, math.nan, None)
 def exchange(metrics: Metrics, window: Window) -> Finding[Exchange]:
     """The exchange: errors by type, requests and latency by endpoint, now against the usual."""
     frame = metrics.range(union(EXCHANGE_QUERIES), window.start, window.as_of, series=12).frame
-    error_curves, request_curves = by_label(frame, "error_type", "errors"), by_label(frame, "endpoint", "requests")
+    request_curves = by_label(frame, "endpoint", "requests")
+    # An error that never came has no series: requests tell how long the exchange has been watched.
+    error_curves = by_label(frame, "error_type", "errors")
+    error_curves = {name: counted_from_start({"": rows, **request_curves})[""] for name, rows in error_curves.items()}
     errors = {name: level(rows, window, least=0.5) for name, rows in error_curves.items()}
     requests = {name: level(rows, window, factor=2.0) for name, rows in request_curves.items()}
     latency = {name: level(rows, window, factor=2.0) for name, rows in by_label(frame, "endpoint", "p95").items()}
@@ -47,6 +51,7 @@ def exchange(metrics: Metrics, window: Window) -> Finding[Exchange]:
         graded(
             found.trouble and found.errors_per_minute >= _MANY_ERRORS,
             found.trouble or found.slow_endpoint or found.endpoint,
+            found.untold,
         ),
         exchange_title(found),
         exchange_detail(found),
@@ -68,7 +73,11 @@ def _exchange(
     kind = max(errors, key=lambda name: or_zero(errors[name].now), default="")
     most = errors.get(kind, _UNSEEN)
     endpoint, asked = _most_grown(requests)
-    slow_endpoint, slow = _most_grown(latency)
+    # What stood at the end of the histogram before as well cannot be said to have grown.
+    comparable = {name: seen for name, seen in latency.items() if not is_capped(seen.usual, EXCHANGE_HISTOGRAM)}
+    slow_endpoint, slow = _most_grown(comparable)
+    is_asked = any(seen.now > 0 for seen in requests.values()) or not requests
+    has_history = any(seen.has_history for seen in (*errors.values(), *requests.values()))
     return Exchange(
         total,
         usual,
@@ -87,6 +96,8 @@ def _exchange(
         usual_slow_ms=slow.usual,
         errors=error_curves,
         requests=request_curves,
+        asked=is_asked,
+        untold=not is_asked or not has_history or len(comparable) < len(latency),
     )
 
 

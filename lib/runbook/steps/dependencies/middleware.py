@@ -11,7 +11,7 @@ from runbook.sources.metrics import Metrics, union
 from runbook.steps.dependencies.figures import Nats, Redis
 from runbook.steps.dependencies.wording import nats_title
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.levels import level, part
+from runbook.steps.shared.levels import level, part, usually
 from runbook.words import amount
 
 NATS_QUERIES = {
@@ -32,6 +32,8 @@ def redis(metrics: Metrics, window: Window) -> Finding[Redis]:
         )
     found = Redis(rate.now, rate.usual, fell=rate.now < 0.7 * rate.usual)
     title = f"Redis answers {amount(rate.now, '%')} of requests from its cache"
+    if not rate.has_history:
+        return Finding(Status.UNKNOWN, title, f"Usually: {usually(rate.usual)}, so it may be low.", found)
     if not found.fell:
         return Finding(Status.OK, title, figures=found)
     return Finding(
@@ -60,9 +62,9 @@ def nats(metrics: Metrics, window: Window) -> Finding[Nats]:
         silent=published.now < 0.2 * published.usual or (published.now == 0 and received.now == 0),
         lost=received.now < 0.8 * published.now,
     )
-    usual, usual_received = amount(round(found.usual, 1)), amount(round(found.usual_received, 1))
+    usual, usual_received = usually(found.usual, digits=1), usually(found.usual_received, digits=1)
     return Finding(
-        graded(found.silent, found.lost),
+        graded(found.silent, found.lost, not published.has_history),
         nats_title(found),
         f"Usually {usual} published and {usual_received} received.",
         found,

@@ -17,6 +17,7 @@ from runbook.steps.dependencies.figures import Database, Pool
 from runbook.steps.dependencies.wording import (
     FULL_SHARE,
     FULL_VOLUME_SHARE,
+    QUERY_HISTOGRAM,
     database_complaints,
     database_detail,
     database_title,
@@ -24,13 +25,14 @@ from runbook.steps.dependencies.wording import (
     pool_title,
 )
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import quantile
 from runbook.steps.shared.levels import last, level, or_zero, part, rise
 from runbook.steps.shared.values import number
 
 POOL_QUERIES = {
     "active": "max(cryptofunk_database_connections_active)",
     "idle": "min(cryptofunk_database_connections_idle)",
-    "p95": "histogram_quantile(0.95, sum by (le) (rate(cryptofunk_database_query_duration_ms_bucket[5m])))",
+    "p95": quantile(0.95, QUERY_HISTOGRAM),
     "disk": "max(kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes)",
 }
 

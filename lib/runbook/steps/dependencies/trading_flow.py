@@ -15,11 +15,14 @@ from runbook.sources.database import Database
 from runbook.steps.dependencies.figures import Flow
 from runbook.steps.dependencies.wording import flow_title
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.levels import or_zero
 from runbook.words import clock, duration
 
 _REFUSED = "orders refused"
 """The kind of row of which more is worse."""
 _DAY_SECONDS = 86_400
+_HISTORY_SECONDS = 3_600
+"""For how long something must have been written before what is usual can be told."""
 
 
 def flow(database: Database, window: Window) -> Finding[Flow]:
@@ -34,15 +37,15 @@ def flow(database: Database, window: Window) -> Finding[Flow]:
         )
     span_seconds = (window.as_of - since).total_seconds()
     rows = frame.set_index("what")
-    expected = {str(name): float(rows["rows_before"][name]) * span_seconds / _DAY_SECONDS for name in rows.index}
+    expected = _expected(rows, since, span_seconds)
     counts = {str(name): int(rows["rows_now"][name]) for name in rows.index}
     found = _flow(since, span_seconds, counts, expected)
     span = duration(span_seconds)
     caption = f"Rows in the {span} since {clock(since)}"
     return Finding(
-        graded(False, found.stopped or found.refusing),
+        graded(False, found.stopped or found.refusing, not found.told),
         flow_title(found),
-        f"Expected is what the 24 hours before would give in {span}; "
+        f"Expected is what the 24 hours before, or what there is of them, would give in {span}; "
         "fewer counts only where chance gives it less than once in a hundred.",
         found,
         (Table(caption, _table(rows, counts, expected, found), {"since": "", "expected": "", "last": "time"}),),
@@ -55,6 +58,14 @@ def _since(window: Window) -> datetime:
     return window.starts_at if is_old_enough else window.as_of - timedelta(hours=1)
 
 
+def _expected(rows: pd.DataFrame, since: datetime, span_seconds: float) -> dict[str, float]:
+    """What each kind would get in the span by its rate before; NaN where nothing has been written for long enough."""
+    history_seconds = min((since - rows["first_at"].min()).total_seconds(), _DAY_SECONDS)
+    if not history_seconds >= _HISTORY_SECONDS:
+        return dict.fromkeys(map(str, rows.index), math.nan)
+    return {str(name): float(rows["rows_before"][name]) * span_seconds / history_seconds for name in rows.index}
+
+
 def _flow(since: datetime, span_seconds: float, counts: Mapping[str, int], expected: Mapping[str, float]) -> Flow:
     flows = [name for name in counts if name != _REFUSED]
     refused = counts.get(_REFUSED, 0)
@@ -63,9 +74,10 @@ def _flow(since: datetime, span_seconds: float, counts: Mapping[str, int], expec
         span_seconds,
         stopped=tuple(name for name in flows if expected[name] > 0 and fewer(counts[name], expected[name])),
         refused=refused,
-        refusing=refused > 3 * expected.get(_REFUSED, 0.0),
+        refusing=refused > 3 * or_zero(expected.get(_REFUSED, 0.0)),
         orders=counts.get("orders", 0),
         orders_expected=expected.get("orders", 0.0),
+        told=tuple(name for name in flows if _tells(expected[name])),
     )
 
 
@@ -86,7 +98,9 @@ def _judgement(name: str, count: int, expected: float, found: Flow) -> str:
         return "far fewer than usual"
     if name == _REFUSED and found.refusing:
         return "more than usual"
-    return "" if count >= expected or _tells(expected) else "too few to tell"
+    if not math.isfinite(expected):
+        return "too little history to tell"
+    return "" if count > expected or _tells(expected) else "too few to tell"
 
 
 def fewer(count: int, expected: float) -> bool:

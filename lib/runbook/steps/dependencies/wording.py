@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 from runbook.steps.dependencies.figures import Database, Endpoints, Exchange, Flow, HealthChecks, Llm, Nats, Pool
-from runbook.steps.shared.levels import or_zero
+from runbook.steps.shared.histograms import is_capped, reading
+from runbook.steps.shared.levels import or_zero, usually
 from runbook.words import amount, capitalised, clock, counted, duration
 
+QUERY_HISTOGRAM = "cryptofunk_database_query_duration_ms"
+EXCHANGE_HISTOGRAM = "cryptofunk_exchange_api_latency_ms"
+LLM_HISTOGRAM = "cryptofunk_llm_request_duration_ms"
 FULL_SHARE = 0.9
 """Of the server's connections."""
 FULL_VOLUME_SHARE = 0.8
@@ -56,10 +62,17 @@ def pool_title(pool: Pool) -> str:
 
 def pool_detail(pool: Pool) -> str:
     return (
-        f"Usually {_rounded(pool.usual)} are in use. "
-        f"Query time p95 {amount(pool.p95_ms, 'ms')}, usually {amount(pool.usual_p95_ms, 'ms')}. "
+        f"{_usual_use(pool)} "
+        f"Query time p95 {reading(pool.p95_ms, QUERY_HISTOGRAM)}, "
+        f"usually {_usual_reading(pool.usual_p95_ms, QUERY_HISTOGRAM)}. "
         f"The fullest volume is {amount(pool.disk_share, '%')} full."
     )
+
+
+def _usual_use(pool: Pool) -> str:
+    if math.isfinite(pool.usual):
+        return f"Usually {_rounded(pool.usual)} are in use."
+    return f"How many are in use usually is {usually(pool.usual)}."
 
 
 def nats_title(nats: Nats) -> str:
@@ -76,26 +89,32 @@ def exchange_title(exchange: Exchange) -> str:
         refused = _rounded(exchange.errors_per_minute)
         return f"The exchange refuses {refused} requests a minute: {share} of them {exchange.kind}{since}"
     if exchange.slow_endpoint:
-        now, usual = amount(exchange.slow_ms, "ms"), amount(exchange.usual_slow_ms, "ms")
+        now, usual = reading(exchange.slow_ms, EXCHANGE_HISTOGRAM), amount(exchange.usual_slow_ms, "ms")
         return f"The exchange is slow: {exchange.slow_endpoint} takes {now} (p95), usually {usual}"
-    return f"The exchange answers as usual ({_rounded(exchange.errors_per_minute, 2)} errors a minute)"
+    errors = f"{_rounded(exchange.errors_per_minute, 2)} errors a minute"
+    if not exchange.asked:
+        return f"Nothing is asked of the exchange now, so how it answers is not known ({errors})"
+    if exchange.untold:
+        return f"Whether the exchange answers as usual cannot be told ({errors})"
+    return f"The exchange answers as usual ({errors})"
 
 
 def exchange_detail(exchange: Exchange) -> str:
-    requests = "Requests are as usual."
+    requests = "Whether requests are as usual cannot be told." if exchange.untold else "Requests are as usual."
     if exchange.endpoint:
         growth = amount(exchange.request_growth, "ratio")
         since = clock(exchange.requests_since) if exchange.requests_since else "before the window"
         requests = f"Requests to {exchange.endpoint} are {growth} times the usual, since {since}."
-    latency = "Latency is as usual."
+    latency = "Whether latency is as usual cannot be told." if exchange.untold else "Latency is as usual."
     if exchange.slow_endpoint:
-        latency = f"Latency of {exchange.slow_endpoint} is {amount(exchange.slowdown, 'ratio')} times the usual."
+        least = "at least " if is_capped(exchange.slow_ms, EXCHANGE_HISTOGRAM) else ""
+        latency = f"Latency of {exchange.slow_endpoint} is {least}{amount(exchange.slowdown, 'ratio')} times the usual."
     return f"Usually {_rounded(exchange.usual_errors_per_minute, 2)} errors a minute. {requests} {latency}"
 
 
 def llm_title(llm: Llm) -> str:
     failures, requests = _rounded(or_zero(llm.failures_per_minute)), _rounded(llm.requests_per_minute)
-    p95 = amount(llm.p95_ms, "ms")
+    p95 = reading(llm.p95_ms, LLM_HISTOGRAM)
     return f"The LLM {_llm_state(llm)}: p95 {p95}, {failures} failures in {requests} requests a minute"
 
 
@@ -104,18 +123,27 @@ def _llm_state(llm: Llm) -> str:
         return "fails"
     if llm.silent:
         return "is hardly asked"
-    return "is slow" if llm.slow else "answers as usual"
+    if llm.slow:
+        return "is slow"
+    if not llm.untold:
+        return "answers as usual"
+    return "answers" if llm.requests_per_minute > 0 else "is not asked, so how it answers is not known"
 
 
 def llm_detail(llm: Llm) -> str:
     failures = _rounded(or_zero(llm.usual_failures_per_minute), 2)
-    requests = _rounded(llm.usual_requests_per_minute)
+    requests = usually(llm.usual_requests_per_minute, digits=1)
     decisions = _rounded(or_zero(llm.decisions_per_minute))
     usual_decisions = _rounded(or_zero(llm.usual_decisions_per_minute))
+    p95 = _usual_reading(llm.usual_p95_ms, LLM_HISTOGRAM)
     return (
-        f"Usually p95 {amount(llm.usual_p95_ms, 'ms')} and {failures} failures in {requests} requests a minute; "
+        f"Usually p95 {p95} and {failures} failures in {requests} requests a minute; "
         f"{decisions} decisions a minute, usually {usual_decisions}."
     )
+
+
+def _usual_reading(value_ms: float, metric: str) -> str:
+    return reading(value_ms, metric) if math.isfinite(value_ms) else usually(value_ms)
 
 
 def health_checks_title(checks: HealthChecks) -> str:
@@ -135,13 +163,20 @@ def flow_title(flow: Flow) -> str:
     if changes:
         span = duration(flow.span_seconds)
         return f"{capitalised('; '.join(changes))}, in the {span} since {clock(flow.since)}"
-    return f"What is written since {clock(flow.since)} is as usual: {_orders(flow)}"
+    since = clock(flow.since)
+    if not flow.told:
+        return f"Whether what is written since {since} is as usual cannot be told: {_orders(flow)}"
+    if "orders" in flow.told:
+        return f"What is written since {since} is as usual: {counted(flow.orders, 'order')}"
+    return f"As usual since {since}: {', '.join(flow.told)}; {_orders(flow)}"
 
 
 def _orders(flow: Flow) -> str:
-    """ "3 orders"; of none, how many are usual: none at all is news only where some were to be expected."""
-    orders = counted(flow.orders, "order")
-    return orders if flow.orders else f"{orders}, usual {_rounded(flow.orders_expected)} in that time"
+    """How many orders came where too few, or for too short a time, are usual to judge them by."""
+    if not math.isfinite(flow.orders_expected):
+        return f"{counted(flow.orders, 'order')}, what is usual is {usually(flow.orders_expected)}"
+    usual = f"{_rounded(flow.orders_expected)} in that time are too few to tell"
+    return f"{counted(flow.orders, 'order')}, and the usual {usual}"
 
 
 def _listed(*groups: tuple[str, tuple[str, ...]]) -> str:

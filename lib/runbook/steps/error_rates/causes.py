@@ -22,10 +22,13 @@ from runbook.steps.dependencies import (
 )
 from runbook.steps.error_rates.figures import Components
 from runbook.steps.platform import Pods
+from runbook.steps.shared.histograms import reading
+from runbook.steps.shared.levels import usually
 from runbook.words import amount
 
 _STORES = ("postgres", "nats", "redis")
 """What everything else rests on, the widest first."""
+_QUERY_HISTOGRAM = "cryptofunk_database_query_duration_ms"
 _HINTS = {"rate_limit": "check rate limits", "authentication": "verify credentials"}
 
 
@@ -114,8 +117,8 @@ def _database_cause(findings: Findings) -> Cause | None:
 
 
 def _pool_use(pool: Pool) -> str:
-    active, size, usual = amount(round(pool.active)), amount(round(pool.size)), amount(round(pool.usual, 1))
-    p95, usual_p95 = amount(pool.p95_ms, "ms"), amount(pool.usual_p95_ms, "ms")
+    active, size, usual = amount(round(pool.active, 0)), amount(round(pool.size, 0)), usually(pool.usual, digits=1)
+    p95, usual_p95 = reading(pool.p95_ms, _QUERY_HISTOGRAM), reading(pool.usual_p95_ms, _QUERY_HISTOGRAM)
     return f"{active} of {size} connections in use, usually {usual}; queries take {p95} (p95), usually {usual_p95}"
 
 

@@ -17,7 +17,7 @@ from runbook.sources.overlap import at_once
 from runbook.steps.error_rates import wording
 from runbook.steps.error_rates.figures import Component, Components, Refused
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.levels import by_label, level, part
+from runbook.steps.shared.levels import by_label, counted_from_start, level, part
 
 _SHOWN = 20
 _TYPES_SHOWN = 5
@@ -45,6 +45,7 @@ def components(metrics: Metrics, window: Window) -> Finding[Components]:
     tools = part(frame, "mcp")
     if len(tools):
         series["MCP tools"] = tools
+    series = counted_from_start(series)
     judged = (Component(name, level(rows, window, least=_LEAST), rows) for name, rows in series.items())
     current = [component for component in judged if math.isfinite(component.level.now)]
     if not current:
@@ -56,7 +57,7 @@ def components(metrics: Metrics, window: Window) -> Finding[Components]:
     found = Components(tuple(sorted(current, key=lambda component: -component.level.now)))
     is_loud = any(component.level.now >= 1 for component in found.risen)
     return Finding(
-        graded(is_loud, found.risen),
+        graded(is_loud, found.risen, found.untold),
         wording.components_title(found),
         wording.components_detail(found),
         found,

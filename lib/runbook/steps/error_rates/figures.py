@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from runbook.steps.shared.levels import or_zero
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -68,7 +70,9 @@ class Component:
 
     @property
     def has_risen(self) -> bool:
-        return self.level.now > max(3 * self.level.usual, self.level.usual + 0.5)
+        """Whether it has far more than usual; where that is not known, more than none."""
+        usual = or_zero(self.level.usual)
+        return self.level.now > max(3 * usual, usual + 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Components:
     @property
     def risen(self) -> tuple[Component, ...]:
         return tuple(component for component in self.components if component.has_risen)
+
+    @property
+    def untold(self) -> bool:
+        """Whether it is not known of one of them what is usual."""
+        return not all(component.level.has_history for component in self.components)
 
     @property
     def rises(self) -> dict[str, datetime]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from runbook.steps.error_rates.figures import Api, Components, Logs, Paths
+from runbook.steps.shared.levels import usually
 from runbook.words import amount, duration, moment
 
 _PATTERN_LENGTH = 110
@@ -20,10 +21,10 @@ def api_title(found: Api) -> str:
 
 def api_detail(found: Api) -> str:
     """The usual share, requests answered 4xx, and how many requests come."""
-    client, client_usual = amount(found.client.now, "%"), amount(found.client.usual, "%")
-    requests, requests_usual = (amount(round(count, 1)) for count in (found.requests.now, found.requests.usual))
+    client, client_usual = amount(found.client.now, "%"), usually(found.client.usual, "%")
+    requests, requests_usual = amount(round(found.requests.now, 1)), usually(found.requests.usual, digits=1)
     return (
-        f"Usually {amount(found.server.usual, '%')}. 4xx: {client}, usually {client_usual}. "
+        f"Usually {usually(found.server.usual, '%')}. 4xx: {client}, usually {client_usual}. "
         f"{requests} requests a minute, usually {requests_usual}."
     )
 
@@ -49,8 +50,11 @@ def components_title(found: Components) -> str:
     most = found.components[0]
     if not found.risen:
         now = amount(round(most.level.now, 2))
-        return f"No component has more errors than usual; {most.name} the most, {now} a minute"
-    now, usual = amount(round(most.level.now, 1)), amount(round(most.level.usual, 2))
+        so_many = "No component has more errors than usual"
+        if found.untold:
+            so_many = "No component has many errors, but what is usual is not known"
+        return f"{so_many}; {most.name} the most, {now} a minute"
+    now, usual = amount(round(most.level.now, 1)), usually(most.level.usual, digits=2)
     risen = ", ".join(component.name for component in found.risen[:5])
     return f"Errors rose in {risen}: {most.name} has {now} a minute, usually {usual}"
 

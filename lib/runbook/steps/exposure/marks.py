@@ -12,7 +12,7 @@ from runbook.words import names
 
 
 def marked(frame: pd.DataFrame) -> pd.DataFrame:
-    """Open positions with `last_price`, `notional`, `entry_notional` and `unrealized_pnl`; NaN where there is no price."""
+    """Open positions with `last_price`, `notional`, `entry_notional`, `unrealized_pnl`: NaN where there is no price."""
     price, quantity, entry = (frame[name].astype("float64") for name in ("close", "quantity", "entry_price"))
     sign = np.where(frame["side"] == "SHORT", -1.0, 1.0)
     return frame.assign(

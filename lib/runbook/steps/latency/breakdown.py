@@ -15,9 +15,10 @@ from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.steps.latency import wording
 from runbook.steps.latency.durations import medians, ratio_of
-from runbook.steps.latency.figures import MOVED_RATIO, ModelLatency, Part, PartLatency, Parts
-from runbook.steps.latency.series import PARTS, parts_expression
+from runbook.steps.latency.figures import MOVED_RATIO, PARTS, ModelLatency, Part, PartLatency, Parts
+from runbook.steps.latency.series import parts_expression
 from runbook.steps.shared.grading import graded
+from runbook.steps.shared.histograms import is_capped
 from runbook.steps.shared.values import number, text
 from runbook.words import amount
 
@@ -45,9 +46,10 @@ def parts(metrics: Metrics, window: Window) -> Finding[Parts]:
         found,
         moved=tuple(part.part for part in slowed_most_first if part.ratio >= MOVED_RATIO),
         missing=tuple(part for part in PARTS if part not in {measured.part for measured in found}),
+        untold=tuple(part.part for part in found if math.isnan(part.ratio)),
     )
     return Finding(
-        _status(figures),
+        graded(False, figures.moved, figures.missing or figures.untold),
         wording.parts_title(slowed_most_first),
         wording.parts_detail(figures),
         figures,
@@ -62,18 +64,14 @@ def _part(part: Part, rows: pd.DataFrame, window: Window) -> PartLatency:
         part,
         p95_before_ms=p95.before,
         p95_ms=p95.now,
-        ratio=ratio_of(p95.now, p95.before),
+        ratio=ratio_of(share.now, share.before)
+        if is_capped(p95.before, PARTS[part])
+        else ratio_of(p95.now, p95.before),
         share_before_ms=share.before,
         share_ms=share.now,
         p95=series.get("p95"),
         share=series.get("share"),
     )
-
-
-def _status(found: Parts) -> Status:
-    if found.moved:
-        return Status.WARNING
-    return Status.UNKNOWN if found.missing else Status.OK
 
 
 def _parts_table(parts: Sequence[PartLatency]) -> Table:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from runbook.alert import Window
+from runbook.steps.shared.levels import usual
 
 
 class Medians(NamedTuple):
@@ -21,14 +22,15 @@ class Medians(NamedTuple):
 def medians(series: pd.DataFrame | None, window: Window) -> Medians:
     """The medians of a series (time, value).
 
-    Before ends half an hour (at most a quarter of the lookback) ahead of the alert: what led to it is neither.
+    Before ends half an hour (at most a quarter of the lookback) ahead of the alert: what led to it is neither. It is
+    told from at least five samples over five minutes.
     """
     if series is None or series.empty:
         return Medians(math.nan, math.nan)
     lead = min(timedelta(minutes=30), (window.starts_at - window.start) / 4)
     is_before = series["time"] < pd.Timestamp(window.starts_at - lead)
     is_now = series["time"] >= pd.Timestamp(window.starts_at - timedelta(minutes=5))
-    return Medians(_median(series["value"][is_before]), _median(series["value"][is_now]))
+    return Medians(usual(series[is_before]), _median(series["value"][is_now]))
 
 
 def ratio_of(now: float, before: float) -> float:

@@ -19,6 +19,8 @@ LIMIT_MS = 5_000.0
 
 MOVED_RATIO = 1.5
 """What is slower by half than before the alert has moved."""
+STATEMENTS_MAX = 10
+"""So many of the slowest statements are asked for."""
 THROTTLED = 0.25
 """From this share of its CPU periods on a pod counts as throttled."""
 _IN_STEP = 0.5
@@ -31,6 +33,14 @@ class Part(StrEnum):
     MCP_TOOLS = "MCP tools"
     DATABASE = "database"
     CPU = "CPU"
+
+
+PARTS = {
+    Part.LLM: "cryptofunk_llm_request_duration_ms",
+    Part.MCP_TOOLS: "cryptofunk_mcp_tool_call_duration_ms",
+    Part.DATABASE: "cryptofunk_database_query_duration_ms",
+}
+"""The histogram of each part's calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,10 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True)
 class PartLatency:
-    """p95 of a part's calls, and the time spent there for each decision made (`share`), before the alert and now."""
+    """p95 of a part's calls, and the time spent there for each decision made (`share`), before the alert and now.
+
+    `ratio`: of p95, at least; of the share where p95 stood at the end of the histogram before. NaN where nothing tells.
+    """
 
     part: Part
     p95_before_ms: float
@@ -97,11 +110,15 @@ class PartLatency:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts that were measured, those of them that are slower by half than before, and those without a metric."""
+    """The parts that were measured, those of them that are slower by half than before, and those without a metric.
+
+    `untold` are those of which it is not known what they took before.
+    """
 
     parts: tuple[PartLatency, ...]
     moved: tuple[Part, ...]
     missing: tuple[Part, ...]
+    untold: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

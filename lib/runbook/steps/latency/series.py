@@ -6,23 +6,18 @@ import numpy as np
 import pandas as pd
 
 from runbook.sources.metrics import selector
-from runbook.steps.latency.figures import Part
+from runbook.steps.latency.figures import PARTS
+from runbook.steps.shared.histograms import quantile
 
 _NAMES = ("agent_type", "agent_name", "agent")
-_BY = "le, agent_type, agent_name, agent"
+_BY = "agent_type, agent_name, agent"
 MS, SECONDS = "cryptofunk_agent_processing_duration_ms", "agent_decision_duration_seconds"
-PARTS = {
-    Part.LLM: "cryptofunk_llm_request_duration_ms",
-    Part.MCP_TOOLS: "cryptofunk_mcp_tool_call_duration_ms",
-    Part.DATABASE: "cryptofunk_database_query_duration_ms",
-}
-"""The histogram of each part's calls."""
 
 
 def quantiles_expression() -> str:
     """PromQL: p50, p95 and p99 of decisions by agent in ms (label `stat`), whichever spelling is exported."""
     return " or ".join(
-        _labelled(f"histogram_quantile({q}, sum by ({_BY}) (rate({metric}_bucket[5m]))){scale}", stat=f"p{q * 100:g}")
+        _labelled(f"{quantile(q, metric, by=_BY)}{scale}", stat=f"p{q * 100:g}")
         for q in (0.5, 0.95, 0.99)
         for metric, scale in ((MS, ""), (SECONDS, " * 1000"))
     )
@@ -30,12 +25,11 @@ def quantiles_expression() -> str:
 
 def means_expression() -> str:
     """PromQL: mean of decisions by agent in ms, and the share that took over 5 s (label `stat`)."""
-    by = _BY.removeprefix("le, ")
     parts = []
     for metric, scale, bound in ((MS, "", "5000(.0)?"), (SECONDS, " * 1000", "5(.0)?")):
-        count = f"sum by ({by}) (rate({metric}_count[5m]))"
-        parts.append(_labelled(f"sum by ({by}) (rate({metric}_sum[5m])) / ({count} > 0){scale}", stat="mean"))
-        below = f'sum by ({by}) (rate({metric}_bucket{{le=~"{bound}"}}[5m]))'
+        count = f"sum by ({_BY}) (rate({metric}_count[5m]))"
+        parts.append(_labelled(f"sum by ({_BY}) (rate({metric}_sum[5m])) / ({count} > 0){scale}", stat="mean"))
+        below = f'sum by ({_BY}) (rate({metric}_bucket{{le=~"{bound}"}}[5m]))'
         parts.append(_labelled(f"1 - {below} / ({count} > 0)", stat="over"))
     return " or ".join(parts)
 
@@ -45,9 +39,7 @@ def parts_expression() -> str:
     decisions = f"(sum(rate({MS}_count[5m])) or sum(rate({SECONDS}_count[5m])))"
     found = []
     for part, metric in PARTS.items():
-        found.append(
-            _labelled(f"histogram_quantile(0.95, sum by (le) (rate({metric}_bucket[5m])))", part=part, stat="p95")
-        )
+        found.append(_labelled(quantile(0.95, metric), part=part, stat="p95"))
         found.append(_labelled(f"sum(rate({metric}_sum[5m])) / ({decisions} > 0)", part=part, stat="share"))
     return " or ".join(found)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runbook.steps.latency.figures import (
+    PARTS,
+    STATEMENTS_MAX,
     AgentLatency,
     Bottleneck,
     Candidate,
@@ -17,6 +19,7 @@ from runbook.steps.latency.figures import (
     SlowQueries,
     Throttling,
 )
+from runbook.steps.shared.histograms import reading
 from runbook.steps.shared.values import text
 from runbook.words import amount, moment, names, plural
 
@@ -76,7 +79,8 @@ def parts_title(parts: Sequence[PartLatency]) -> str:
 
 
 def _from_to(found: PartLatency) -> str:
-    return f"{amount(found.p95_before_ms, 'ms')} → {amount(found.p95_ms, 'ms')}"
+    metric = PARTS[found.part]
+    return f"{reading(found.p95_before_ms, metric)} → {reading(found.p95_ms, metric)}"
 
 
 def parts_detail(found: Parts) -> str:
@@ -84,6 +88,8 @@ def parts_detail(found: Parts) -> str:
     moved = "None of them is slower by half than before the alert."
     if found.moved:
         moved = f"Slower than before the alert by half or more: {names(found.moved)}."
+    if found.untold:
+        moved += f" What is usual of {names(found.untold)} is not known yet."
     return f"{moved} No metric of {names(found.missing)}." if found.missing else moved
 
 
@@ -162,8 +168,10 @@ def _acquitted(found: Candidate) -> str:
 
 def before_and_now(found: Candidate) -> tuple[str, str]:
     """p95 of a part before the alert and now; of the CPU the share of periods throttled."""
-    unit = "%" if found.part is Part.CPU else "ms"
-    return amount(found.before, unit), amount(found.now, unit)
+    if found.part is Part.CPU:
+        return amount(found.before, "%"), amount(found.now, "%")
+    metric = PARTS[found.part]
+    return reading(found.before, metric), reading(found.now, metric)
 
 
 def slow_queries_title(found: SlowQueries) -> str:
@@ -173,7 +181,8 @@ def slow_queries_title(found: SlowQueries) -> str:
     if not found.is_available:
         return f"pg_stat_statements is off, so past slow queries are not counted; {now} now"
     take = plural(max(found.slow, 1), "statement takes", "statements take")
-    return f"{found.slow or 'No'} {take} over 100 ms on average{since_reset(found)}; {now}"
+    least = "At least " if found.slow >= STATEMENTS_MAX else ""
+    return f"{least}{found.slow or 'No'} {take} over 100 ms on average{since_reset(found)}; {now}"
 
 
 def since_reset(found: SlowQueries) -> str:

@@ -30,7 +30,9 @@ def latest(database: Database, window: Window) -> Finding[Session]:
         return Finding(Status.UNKNOWN, "Latest session: there is none", nothing)
     row = frame.iloc[0]
     if pd.isna(row["started_at"]):
-        nothing = "trading_sessions has no usable started_at for it, and all that is measured of a session is since then."
+        nothing = (
+            "trading_sessions has no usable started_at for it, and all that is measured of a session is since then."
+        )
         return Finding(Status.UNKNOWN, "Latest session: when it began is not known", nothing)
     found = Session(
         session_id=row["session_id"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,10 +14,14 @@ import pandas as pd
 
 from runbook.alert import Window
 from runbook.findings import Table
+from runbook.words import amount
 
 QUIET_MINUTES = 45
 """A series' usual level is taken from before this long before the alert."""
 _FRESH_MINUTES = 10
+_HISTORY_LEAST = 5
+_HISTORY_SPAN = np.timedelta64(5, "m")
+"""What is usual is told from at least so many samples, over at least so long."""
 Times = npt.NDArray[np.datetime64]
 Values = npt.NDArray[np.float64]
 
@@ -25,7 +30,8 @@ Values = npt.NDArray[np.float64]
 class Level:
     """`usual` is the median of the quiet time, `now` the mean of the last samples, `peak` the highest since then.
 
-    NaN where there is no sample to tell. `rose_at`: when it left the usual for the peak; None where it did not.
+    NaN where there is no sample to tell, and `usual` where there are too few: at least five over five minutes.
+    `rose_at`: when it left the usual for the peak; None where it did not.
     """
 
     usual: float
@@ -34,11 +40,16 @@ class Level:
     rose_at: datetime | None
 
     @property
+    def has_history(self) -> bool:
+        """Whether it is known what is usual."""
+        return math.isfinite(self.usual)
+
+    @property
     def growth(self) -> float:
-        """How many times the usual it is now; infinite where it was zero and no longer is."""
+        """How many times the usual it is now; infinite where that is zero, NaN where it is not known."""
         if self.usual > 0:
             return self.now / self.usual
-        return math.inf if self.now > 0 else float("nan")
+        return math.inf if self.usual == 0 and self.now > 0 else math.nan
 
 
 def level(frame: pd.DataFrame, window: Window, *, factor: float = 3.0, least: float = 0.0) -> Level:
@@ -47,13 +58,51 @@ def level(frame: pd.DataFrame, window: Window, *, factor: float = 3.0, least: fl
     if not len(values):
         return Level(math.nan, math.nan, math.nan, None)
     quiet_until = _stamp(window.starts_at - timedelta(minutes=QUIET_MINUTES))
-    quiet, is_later = values[times < quiet_until], times >= quiet_until
+    is_later = times >= quiet_until
     later = values[is_later]
-    usual = float(np.median(quiet if len(quiet) >= 5 else values[: max(1, len(values) // 4)]))
+    is_quiet = ~is_later if (~is_later).sum() >= _HISTORY_LEAST else np.arange(len(values)) < len(values) // 4
+    usual = _usual(times[is_quiet], values[is_quiet])
     fresh = values[times >= _stamp(window.as_of - timedelta(minutes=_FRESH_MINUTES))]
     now = float(fresh[-3:].mean()) if len(fresh) else math.nan
     peak = float(later.max()) if len(later) else math.nan
     return Level(usual, now, peak, _rise(times[is_later], later, max(usual * factor, usual + least)))
+
+
+def usual(frame: pd.DataFrame) -> float:
+    """The median of a series (time, value); NaN where it is too short to call anything usual."""
+    return _usual(*_known(frame))
+
+
+def _usual(times: Times, values: Values) -> float:
+    """The median; NaN of a history that is too short to call anything usual."""
+    if len(values) < _HISTORY_LEAST or times[-1] - times[0] < _HISTORY_SPAN:
+        return math.nan
+    return float(np.median(values))
+
+
+def usually(value: float, unit: str = "", digits: int | None = None) -> str:
+    """What is usual in words, rounded to so many digits: of what is NaN, that its history is too short."""
+    if not math.isfinite(value):
+        return "not known yet (too little history)"
+    rounded = value if digits is None else round(value, digits)
+    return amount(rounded, unit)
+
+
+def counted_from_start(curves: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Rates (time, value) of counters by name, each 0 before its first sample where others of them have one.
+
+    A counter appears with what it first counts: before that it counted nothing, as long as its metric was read.
+    """
+    times = sorted(set().union(*(frame["time"] for frame in curves.values())))
+    return {name: _from_start(frame, times) for name, frame in curves.items()}
+
+
+def _from_start(frame: pd.DataFrame, times: Sequence[Any]) -> pd.DataFrame:
+    first = frame["time"].min()
+    earlier = pd.DataFrame({"time": [time for time in times if time < first]})
+    if earlier.empty:
+        return frame
+    return pd.concat([earlier.assign(value=0.0), frame.sort_values("time")], ignore_index=True)
 
 
 def rise(frame: pd.DataFrame, above: float) -> datetime | None:

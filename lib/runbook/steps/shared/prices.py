@@ -19,7 +19,7 @@ def usable_seconds(candle: str) -> int:
 
 
 def priced_otherwise(rows: pd.DataFrame) -> str:
-    """Which of `rows` (symbol, priced_as, candle) have another price than that of their own 1m candle, in a sentence."""
+    """Which of `rows` (symbol, priced_as, candle) are not priced by their own 1m candle, in a sentence; "" for none."""
     parts = []
     for row in rows.drop_duplicates("symbol").itertuples():
         means = [_CANDLES.get(str(row.candle), str(row.candle))] if row.candle != _FINEST else []
