@@ -83,7 +83,7 @@ def status_of(**silent_seconds: float) -> Finding[AgentStatus]:
         {"agent_name": name.replace("_", "-"), "status": "RUNNING", "age": age, "error_count": 0, "last_error": None}
         for name, age in silent_seconds.items()
     ]
-    return known(AgentStatus(len(rows), (), (), (), math.nan, pd.DataFrame(rows).assign(ahead=False)))
+    return known(AgentStatus(len(rows), (), (), (), math.nan, pd.DataFrame(rows).assign(ahead=False, never=False)))
 
 
 class Reported:
@@ -94,6 +94,7 @@ class Reported:
             {
                 "agent_name": name.replace("_", "-"),
                 "status": "RUNNING",
+                "started_at": pd.Timestamp(WINDOW.start),
                 "last_heartbeat": pd.Timestamp(WINDOW.as_of) - pd.Timedelta(seconds=age),
                 "error_count": 0,
                 "last_error": None,
@@ -118,6 +119,63 @@ def test_heartbeats_from_the_future_tell_nothing() -> None:
     side = agents.side_by_side(WINDOW, silent, pods_of(("trend-agent", True, ""), ("reversion-agent", True, "")))
     assert side.known.affected == ("trend-agent",)
     assert side.known.untold == ("reversion-agent",)
+
+
+def never_deployed(*names: str) -> pd.DataFrame:
+    """Rows as the first migration leaves them."""
+    row = {"status": "STOPPED", "started_at": None, "last_heartbeat": None, "error_count": 0, "last_error": None}
+    return pd.DataFrame([{"agent_name": name, **row} for name in names])
+
+
+def test_agents_that_were_never_deployed_are_not_down() -> None:
+    source = Reported(trend_follower=4.0)
+    source.frame = pd.concat([source.frame, never_deployed("risk-manager", "mean-reversion")], ignore_index=True)
+    found = agents.status(source, WINDOW)  # type: ignore[arg-type]
+    assert (found.status, found.known.total, found.known.bad) == (Status.OK, 1, ())
+    assert found.title == "All 1 agents run and sent a heartbeat within 2 min"
+    assert "risk-manager, mean-reversion have never run" in found.detail
+    side = agents.side_by_side(WINDOW, found, pods_of(("trend-agent", True, "")), agent_type="risk-manager")
+    assert (side.status, side.known.affected, side.known.first) == (Status.OK, (), "")
+    assert side.known.absent == ("risk-agent", "reversion-agent")
+    assert "which is well" not in side.detail
+    decided = agents.decide(Findings([found, replace(side, id=step_id(agents.side_by_side))]), ALERT, WINDOW)
+    assert "risk-agent, which the alert names, is not deployed" in decided.summary
+    assert decided.status is not Status.OK
+
+
+def test_one_that_ran_once_and_has_no_pod_is_down() -> None:
+    source = Reported(trend_follower=4.0)
+    once = never_deployed("risk-manager").assign(started_at=pd.Timestamp(WINDOW.start))
+    source.frame = pd.concat([source.frame, once], ignore_index=True)
+    found = agents.status(source, WINDOW)  # type: ignore[arg-type]
+    side = agents.side_by_side(WINDOW, found, pods_of(("trend-agent", True, "")))
+    assert (side.status, side.known.affected, side.known.absent) == (Status.CRITICAL, ("risk-agent",), ())
+
+
+def test_nobody_was_ever_deployed_is_not_ok() -> None:
+    source = Reported()
+    source.frame = never_deployed("risk-manager")
+    found = agents.status(source, WINDOW)  # type: ignore[arg-type]
+    assert found.status is Status.UNKNOWN
+    assert found.title.startswith("No agent has ever reported")
+
+
+def test_types_that_were_never_online_are_not_offline() -> None:
+    times = pd.date_range(WINDOW.start, WINDOW.as_of, freq="5min")
+    kinds = {"analysis": 1.0, "technical": 1.0, "risk": 0.0}
+    frame = pd.concat([pd.DataFrame({"time": times, "value": on, "agent_type": kind}) for kind, on in kinds.items()])
+
+    class Exported:
+        def range(self, *_: Any, **__: Any) -> Any:
+            self.frame = frame
+            return self
+
+    found = agents.online(Exported(), WINDOW)  # type: ignore[arg-type]
+    assert (found.status, found.known.offline, found.known.never) == (Status.OK, (), ("risk",))
+    assert found.title == "All 2 agents are online by their own metric"
+    assert "not deployed or down for longer: risk" in found.detail
+    frame.loc[frame["time"] < WINDOW.starts_at, "value"] = 1.0
+    assert agents.online(Exported(), WINDOW).known.offline == ("risk",)  # type: ignore[arg-type]
 
 
 def pods_of(*rows: tuple[str, bool, str]) -> Finding[Pods]:

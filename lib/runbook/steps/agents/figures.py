@@ -25,8 +25,10 @@ POOL_CONNECTIONS = 10
 class AgentStatus:
     """Agents that agent_status calls stopped or that are silent (no fresh heartbeat); `bad` are those of either.
 
-    `ahead`: their heartbeats are later than the report's moment, so how old they are is not known.
-    `rows` holds the table: agent_name, status, age of the heartbeat in seconds, error_count, last_error, ahead.
+    `ahead`: their heartbeats are later than the report's moment, so how old they are is not known. `never`: stopped and
+    without a start or heartbeat since ever, as the rows that the first migration leaves for agents that nobody deployed;
+    they are not in `total` nor in the others.
+    `rows` holds the table: agent_name, status, age of the heartbeat in seconds, error_count, last_error, ahead, never.
     """
 
     total: int
@@ -36,6 +38,7 @@ class AgentStatus:
     oldest_heartbeat_seconds: float
     rows: pd.DataFrame
     ahead: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Fleet:
 
     `affected` are in trouble, those the alert names first. `first`: the one to look into, "" for none.
     `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more. Of
-    the `untold` the heartbeat is from the future.
+    the `untold` the heartbeat is from the future. The `absent` have no pod and never ran: they are not deployed, and not
+    in `total`.
     """
 
     total: int
@@ -57,6 +61,7 @@ class Fleet:
     status_known: bool
     pods_known: bool
     untold: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -66,12 +71,16 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Which types of agent are offline by their own metric; `lanes` are its series (time, value) by type."""
+    """Which types of agent are offline by their own metric; `lanes` are its series (time, value) by type.
+
+    The `never` were online at no moment of the window, and no agent of theirs may be deployed: not in `total`.
+    """
 
     total: int
     offline: tuple[str, ...]
     first_offline_at: datetime | None
     lanes: Mapping[str, pd.DataFrame]
+    never: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from runbook.steps.agents.state import RUNNING, last_error
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import age_seconds
 
+_STOPPED = "STOPPED"
 _SAMPLES_END = timedelta(minutes=10)
 """A metric whose last sample is older than this counts as offline: nobody reports it."""
 
@@ -43,18 +44,21 @@ def status(database: Database, window: Window) -> Finding[AgentStatus]:
     ages = frame["last_heartbeat"].map(partial(age_seconds, window=window)).astype("float64")
     is_ahead = ages < -HEARTBEAT_STALE_SECONDS
     # From a little later than the report's moment it is fresh; from much later its age is not known.
-    rows = frame.assign(age=ages.clip(lower=0.0).mask(is_ahead), ahead=is_ahead)
-    is_stopped = ~rows["status"].isin(RUNNING)
-    is_silent = ~(rows["age"] <= HEARTBEAT_STALE_SECONDS) & ~is_ahead
+    is_working = frame["status"].isin(RUNNING)
+    is_never = (frame["status"] == _STOPPED) & frame["started_at"].isna() & frame["last_heartbeat"].isna()
+    rows = frame.assign(age=ages.clip(lower=0.0).mask(is_ahead), ahead=is_ahead, never=is_never)
+    is_stopped = ~is_working & ~is_never
+    is_silent = ~(rows["age"] <= HEARTBEAT_STALE_SECONDS) & ~is_ahead & ~is_never
     is_bad = is_stopped | is_silent
     found = AgentStatus(
-        total=len(rows),
+        total=int((~is_never).sum()),
         bad=_agents(rows[is_bad]),
         silent=_agents(rows[is_silent]),
         stopped=_agents(rows[is_stopped]),
         oldest_heartbeat_seconds=float(rows["age"].max()),
         rows=rows,
         ahead=_agents(rows[is_ahead]),
+        never=_agents(rows[is_never]),
     )
     lines = [wording.status_line(row, last_error(row)) for row in rows[is_bad].head(6).itertuples()]
     order = rows["age"].fillna(math.inf).sort_values(ascending=False).index
@@ -62,7 +66,7 @@ def status(database: Database, window: Window) -> Finding[AgentStatus]:
     shown = shown.assign(last_error=[last_error(row) for row in shown.itertuples()])
     units = {"last_heartbeat": "time", "age": "s", "error_count": ""}
     return Finding(
-        graded(len(found.bad) == found.total, found.bad, found.ahead),
+        graded(found.bad and len(found.bad) == found.total, found.bad, found.ahead or not found.total),
         wording.status_title(found),
         wording.status_detail(found, "; ".join(lines), float(-ages.min())),
         found,
@@ -81,12 +85,20 @@ def online(metrics: Metrics, window: Window) -> Finding[Online]:
     lanes = {str(kind): part[["time", "value"]].reset_index(drop=True) for kind, part in frame.groupby(types)}
     oldest = pd.Timestamp(window.as_of - _SAMPLES_END)
     ended = {kind for kind, lane in lanes.items() if lane["time"].iloc[-1] < oldest}
-    offline = {kind: _since(lane) for kind, lane in lanes.items() if lane["value"].iloc[-1] < 1 or kind in ended}
-    found = Online(len(lanes), tuple(offline), min(offline.values(), default=None), lanes)
+    never = tuple(kind for kind, lane in lanes.items() if lane["value"].max() <= 0 and kind not in ended)
+    if len(never) == len(lanes):
+        never = ()  # What was online nowhere is told of nobody: all are offline.
+    offline = {
+        kind: _since(lane)
+        for kind, lane in lanes.items()
+        if (lane["value"].iloc[-1] < 1 or kind in ended) and kind not in never
+    }
+    total = len(lanes) - len(never)
+    found = Online(total, tuple(offline), min(offline.values(), default=None), lanes, never)
     return Finding(
         graded(len(offline) == found.total, offline),
         wording.online_title(found),
-        wording.online_detail(offline, ended),
+        wording.online_detail(offline, ended, never),
         found,
     )
 

@@ -32,6 +32,8 @@ class State(StrEnum):
     WELL = "well"
     UNREPORTED = "not in agent_status"
     UNTOLD = "heartbeat from the future"
+    UNHEARD = "has never reported"
+    ABSENT = "not deployed"
 
     @property
     def is_ill(self) -> bool:
@@ -58,7 +60,7 @@ def side_by_side(
     agents = _joined(status, pods, window)
     named = meant_by([agent.deployment for agent in agents], agent_type, pod)
     found = _fleet(agents, named, window, status.is_known, pods.is_known)
-    severity = Status.OK if found.is_whole and not found.untold else Status.UNKNOWN
+    severity = Status.OK if found.is_whole and found.total and not found.untold else Status.UNKNOWN
     if found.affected:
         severity = Status.WARNING
     if any(agent.state is State.DOWN for agent in agents):
@@ -113,10 +115,14 @@ def _joined(status: Finding[AgentStatus], pods: Finding[Pods], window: Window) -
 
 def _state(agent: Agent, window: Window, status_known: bool, pods_known: bool) -> State:
     report, pod = agent.report, agent.pod
-    is_ahead = report is not None and bool(report.ahead)
-    is_silent = report is not None and not is_ahead and not number(report.age) <= HEARTBEAT_STALE_SECONDS
-    is_stopped = report is not None and report.status not in RUNNING
+    is_never = report is not None and bool(report.never)
     lacks_pod = pods_known and pod is None
+    if is_never and pod is None:
+        return State.ABSENT if pods_known else State.UNHEARD
+    has_reported = report is not None and not is_never
+    is_ahead = has_reported and bool(report.ahead)
+    is_silent = has_reported and not is_ahead and not number(report.age) <= HEARTBEAT_STALE_SECONDS
+    is_stopped = has_reported and report.status not in RUNNING
     if lacks_pod or (pod is not None and not pod.ready) or (is_silent and is_stopped):
         return State.DOWN
     if is_silent or is_stopped:
@@ -125,6 +131,8 @@ def _state(agent: Agent, window: Window, status_known: bool, pods_known: bool) -
         return State.UNSTABLE
     if is_ahead:
         return State.UNTOLD
+    if is_never:
+        return State.UNHEARD
     return State.UNREPORTED if report is None and status_known else State.WELL
 
 
@@ -142,10 +150,11 @@ def _fleet(
     affected = tuple(dict.fromkeys([*(name for name in named if name in ill), *ill]))
     with_pod = [agent for agent in agents if agent.pod is not None]
     restarted = [agent for agent in with_pod if _has_restarted(agent, window)]
+    absent = tuple(agent.deployment for agent in agents if agent.state is State.ABSENT)
     return Fleet(
-        total=len(agents),
+        total=len(agents) - len(absent),
         affected=affected,
-        first=next(iter((*affected, *named)), ""),
+        first=next((name for name in (*affected, *named) if name not in absent), ""),
         named=tuple(named),
         restarted=tuple(agent.deployment for agent in restarted),
         oom_killed=tuple(agent.deployment for agent in restarted if agent.pod.last_exit == "OOMKilled"),
@@ -153,6 +162,7 @@ def _fleet(
         status_known=status_known,
         untold=tuple(agent.deployment for agent in agents if agent.state is State.UNTOLD),
         pods_known=pods_known,
+        absent=absent,
     )
 
 

@@ -101,6 +101,10 @@ def _nothing_affected(findings: Findings) -> tuple[str, str, Status]:
     fleet = findings.get(Fleet)
     named = fleet.named if fleet else ()
     healthy = "Healthy: no agent is down or silent"
+    absent = [name for name in named if fleet is not None and name in fleet.absent]
+    if absent:
+        missing = f"{', '.join(absent)}, which the alert names, {plural(len(absent), 'is', 'are')} not deployed."
+        return "deploy it, or take it out of the alert's rule", f"No agent that runs is down; {missing}", Status.WARNING
     if named:
         return "nothing to restart", f"{healthy}; {', '.join(named)}, which the alert names, is well.", Status.OK
     return "nothing to restart", f"{healthy}.", Status.OK

@@ -30,6 +30,8 @@ _NEEDED = {Needed.LLM: "LLM", Needed.TOOLS: "MCP tools", Needed.DATABASE: "Datab
 
 
 def status_title(found: AgentStatus) -> str:
+    if not found.total:
+        return "No agent has ever reported to agent_status: whether any is deployed is not known from it"
     if not found.bad and found.ahead:
         are = plural(len(found.ahead), "sends a heartbeat", "send heartbeats")
         return f"{len(found.ahead)} of {found.total} agents {are} from the future: whether they live is not known"
@@ -41,13 +43,17 @@ def status_title(found: AgentStatus) -> str:
 
 def status_detail(found: AgentStatus, lines: str, ahead_seconds: float) -> str:
     """`lines`: what is the matter with those that are not well; `ahead_seconds`: by how much a heartbeat is ahead."""
+    parts = [lines] if lines else []
+    if found.never:
+        have = plural(len(found.never), "has", "have")
+        parts.append(f"{names(found.never)} {have} never run: a row and no start or heartbeat since ever")
     if not found.ahead:
-        return lines
-    ahead = (
+        return ". ".join(parts)
+    parts.append(
         f"Heartbeats of {names(found.ahead)} are up to {duration(ahead_seconds)} later than the report's moment: "
         "a clock is off, or that moment has long passed."
     )
-    return f"{lines}. {ahead}" if lines else ahead
+    return ". ".join(parts)
 
 
 def status_line(row: Any, last_error: str) -> str:
@@ -58,6 +64,8 @@ def status_line(row: Any, last_error: str) -> str:
 
 def fleet_title(found: Fleet) -> str:
     title = f"No agent of {found.total} is in trouble"
+    if not found.total:
+        title = "No agent is deployed, as far as is known"
     if found.untold:
         title += f" as far as is known; heartbeats from the future: {names(found.untold)}"
     if found.affected:
@@ -73,8 +81,10 @@ def fleet_detail(found: Fleet, lines: Sequence[str]) -> str:
     detail = "; ".join(lines)
     if found.affected:
         detail += "."
+    if found.absent:
+        detail += f" Not deployed: {names(found.absent)} (no pod, and never run)."
     if found.named:
-        is_well = found.is_whole and not set(found.named) & set(found.affected)
+        is_well = found.is_whole and not set(found.named) & {*found.affected, *found.absent, *found.untold}
         well = ", which is well by both" if is_well else ""
         detail += f" The alert names {names(found.named)}{well}."
     if not found.is_whole:
@@ -95,15 +105,18 @@ def online_title(found: Online) -> str:
     return f"{len(found.offline)} of {found.total} agents {are} offline by their own metric: {names(found.offline)}"
 
 
-def online_detail(offline: Mapping[str, pd.Timestamp], ended: Collection[str]) -> str:
-    """`offline`: since when, by type of agent; the samples of those in `ended` stop there."""
+def online_detail(offline: Mapping[str, pd.Timestamp], ended: Collection[str], never: Sequence[str] = ()) -> str:
+    """`offline`: since when, by type of agent; the samples of those in `ended` stop there, the `never` never were."""
+    unseen = ""
+    if never:
+        unseen = f"Online at no moment of the window, so not deployed or down for longer: {names(never)}."
     if not offline:
-        return ""
+        return unseen
     lines = []
     for kind, since in offline.items():
         line = f"{kind} since {moment(since)}"
         lines.append(f"{line} (its samples end there)" if kind in ended else line)
-    return f"Offline: {'; '.join(lines)}."
+    return f"Offline: {'; '.join(lines)}. {unseen}".rstrip()
 
 
 def signals_title(found: Signals, agents: int, quiet: Sequence[str]) -> str:
