@@ -43,7 +43,7 @@ def several_sessions(platform: Platform) -> None:
                 continue
             for table in ("positions", "orders", "agent_signals", "llm_decisions"):
                 connection.execute(
-                    f"UPDATE {table} SET session_id = %s WHERE symbol = %s AND session_id ="  # noqa: S608
+                    f"UPDATE {table} SET session_id = %s WHERE symbol = %s AND session_id ="
                     " (SELECT id FROM trading_sessions WHERE stopped_at IS NULL ORDER BY config NULLS LAST LIMIT 1)",
                     (session, symbol),
                 )
@@ -64,7 +64,7 @@ def hourly_candles(platform: Platform) -> None:
             "llm_decisions",
             "performance_metrics",
         ):
-            connection.execute(f"UPDATE {table} SET symbol = regexp_replace(symbol, 'USDT$', '/USDT')")  # noqa: S608
+            connection.execute(f"UPDATE {table} SET symbol = regexp_replace(symbol, 'USDT$', '/USDT')")
 
 
 def few_deployed(platform: Platform) -> None:
@@ -116,11 +116,13 @@ def _of_the_base(series: Iterator[Series]) -> Iterator[Series]:
             continue
         if line.labels.get("agent_type", "") not in {"", *deployed}:
             continue
-        if line.name == "cryptofunk_active_agents":
-            line = replace(line, values=line.values * 0 + len(deployed))
-        if line.name == "cryptofunk_errors_total":
-            line = replace(line, labels={**line.labels, "component": "system", "type": _key(line)})
         if line.name == "up" and line.labels.get("job", "") not in ("orchestrator", "api", "nats"):
+            continue
+        if line.name == "cryptofunk_active_agents":
+            yield replace(line, values=line.values * 0 + len(deployed))
+            continue
+        if line.name == "cryptofunk_errors_total":
+            yield replace(line, labels={**line.labels, "component": "system", "type": _key(line)})
             continue
         yield line
         if line.name == "cryptofunk_agent_status" and line.labels["agent_type"] == min(deployed):

@@ -26,7 +26,7 @@ NOT_SIMULATED = re.compile(
     r"|(orchestrator|risk_agent)_\w+|cryptofunk_(audit_log|vault|vector_search|strategy)_\w+|health_check_total"
     r"|cryptofunk_(agent_signals_by_status_total|monthly_return|weekly_return|redis_operations_total|risk_reward_ratio)"
 )
-"""Metrics that no procedure reads; the demo may leave them out. The reference's nameless ones are slips of its reading."""
+"""Metrics that no procedure reads, so the demo may leave them out; the reference has nameless ones by mistake."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,8 @@ def test_constraints_and_indexes(rows: Callable[[str], list[tuple[Any, ...]]]) -
         WHERE connamespace = 'public'::regnamespace AND contype IN ('p', 'f', 'u', 'c')""")
     indexes = rows("""
         SELECT indrelid::regclass::text, indisunique, pg_get_indexdef(indexrelid) FROM pg_index
-        WHERE NOT indisprimary AND indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)""")
+        WHERE NOT indisprimary
+          AND indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)""")
     ours = [f"{table}: {_constraint(kind, text)}" for table, kind, text in constraints]
     ours += [f"{table}: {'index unique' if unique else 'index'} {_index(text)}" for table, unique, text in indexes]
     platforms = [f"{row['table']}: {row['kind']} {row['columns']}" for row in reference("constraints")]

@@ -39,6 +39,7 @@ def limits_row(**changes: Any) -> pd.DataFrame:
     row = {
         "session_id": "s1",
         "mode": "LIVE",
+        "symbol": "BTCUSDT",
         "max_position_size": "0.1",
         "max_positions": "3",
         "default_stop_loss": "0.02",

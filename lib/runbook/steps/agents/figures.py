@@ -25,9 +25,9 @@ POOL_CONNECTIONS = 10
 class AgentStatus:
     """Agents that agent_status calls stopped or that are silent (no fresh heartbeat); `bad` are those of either.
 
-    `ahead`: their heartbeats are later than the report's moment, so how old they are is not known. `never`: stopped and
-    without a start or heartbeat since ever, as the rows that the first migration leaves for agents that nobody deployed;
-    they are not in `total` nor in the others.
+    `ahead`: their heartbeats are later than the report's moment, so how old they are is not known.
+    `never`: stopped and without a start or heartbeat since ever, as the rows that the first migration leaves for agents
+    that nobody deployed; they are not in `total` nor in the others.
     `rows` holds the table: agent_name, status, age of the heartbeat in seconds, error_count, last_error, ahead, never.
     """
 
@@ -47,8 +47,8 @@ class Fleet:
 
     `affected` are in trouble, those the alert names first. `first`: the one to look into, "" for none.
     `restarted` and `oom_killed` happened in the window; `repeatedly` are three restarts or more. Of
-    the `untold` the heartbeat is from the future. The `absent` have no pod and never ran: they are not deployed, and not
-    in `total`.
+    the `untold` the heartbeat is from the future. The `absent` have no pod and never ran: they are not deployed,
+    and not in `total`.
     """
 
     total: int

@@ -15,11 +15,11 @@ from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
 from runbook.steps.drawdown import wording
 from runbook.steps.drawdown.figures import Agreement, ByFills, Gauge, Measure, Measured
+from runbook.steps.sessions.figures import DEFAULT_MAX_DRAWDOWN
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import number
 
-DEFAULT_LIMIT = 0.10
-"""risk.max_drawdown's own default."""
+DEFAULT_LIMIT = DEFAULT_MAX_DRAWDOWN
 _AGREE_POINTS = 0.01
 _COMPARED_LEAST = 2
 _NO_LABELS = ("time", "value", "__name__")

@@ -28,12 +28,12 @@ _COARSE_BUCKETS = 300
 
 
 def from_fills(session: Finding[Session], database: Database, window: Window) -> Finding[ByFills]:
-    """Drawdown from fills: cash and quantities of every fill, priced with the candles of the time."""
+    """Drawdown from fills: cash and quantities of every fill of the account, priced with the candles of the time."""
     trading = session.known
     grid = _grid(trading, window)
     answers = at_once(
         lambda: database.ask("drawdown/fills", **grid),
-        lambda: database.ask("market/closes", since=trading.started_at, **grid),
+        lambda: database.ask("market/closes", since=trading.account_began, **grid),
     )
     fills, closes = (answer.frame for answer in answers)
     if fills.empty:
@@ -50,10 +50,10 @@ def from_fills(session: Finding[Session], database: Database, window: Window) ->
     if nameless := without_price(fills, closes, window.as_of):
         detail = f"What is held of it has no value that could be told: {TOO_OLD}."
         return Finding(Status.UNKNOWN, f"Drawdown from fills: there is no usable price of {names(nameless)}", detail)
-    whole = from_cash_and_quantities(fills, closes, trading.initial_capital, trading.started_at)
+    whole = from_cash_and_quantities(fills, closes, trading.account_capital, trading.account_began)
     curve = whole.dropna(subset=["value"]).reset_index(drop=True)
     unpriced = whole.loc[whole["value"].isna(), "time"]
-    figures = ByFills(Measure.FILLS, limit_of(0.0, trading.max_drawdown_limit), **measured(curve), closes=closes)
+    figures = ByFills(Measure.FILLS, limit_of(0.0, trading.account_limit), **measured(curve), closes=closes)
     return Finding(
         graded(figures.drawdown > figures.threshold, False, len(unpriced)),
         wording.measured(figures),
@@ -73,15 +73,13 @@ def from_performance(session: Finding[Session], database: Database, window: Wind
             "Drawdown from performance rows: there are none",
             "performance_metrics holds no usable total_value for this session.",
         )
-    # Within a bucket the order of its extremes is not known: the high is set before the low, then the last value.
-    parts = [
-        usable[["bucket", name]].rename(columns={name: "value", "bucket": "time"}).assign(order=i)
-        for i, name in enumerate(("high", "low"))
-    ]
-    parts.append(usable[["time", "last"]].rename(columns={"last": "value"}).assign(order=2))
-    curve = pd.concat(parts).sort_values(["time", "order"], ignore_index=True)[["time", "value"]]
-    figures = Measured(Measure.PERFORMANCE, limit_of(0.0, trading.max_drawdown_limit), **measured(curve))
-    age_seconds = (pd.Timestamp(window.as_of) - usable["time"].max()).total_seconds()
+    newest = usable.groupby("session_id")["time"].max()
+    if silent := [session for session in trading.account if session not in newest.index]:
+        title = f"Drawdown from performance rows: {len(silent)} of {len(trading.account)} open sessions have none"
+        return Finding(Status.UNKNOWN, title, "What the account is worth is the sum of all of them.")
+    curve = _with_extremes(usable) if len(newest) == 1 else _summed(usable, trading)
+    figures = Measured(Measure.PERFORMANCE, limit_of(0.0, trading.account_limit), **measured(curve))
+    age_seconds = (pd.Timestamp(window.as_of) - newest.min()).total_seconds()
     if trading.is_open and age_seconds > _STALE_SECONDS:
         then = f"By it the drawdown was {amount(figures.drawdown, '%')} then; what came since is not known."
         title = f"Drawdown from performance rows: the last usable one is {duration(age_seconds)} old"
@@ -93,6 +91,34 @@ def from_performance(session: Finding[Session], database: Database, window: Wind
         wording.measured_detail(figures) + wording.unusable_rows(unusable, int(frame["rows"].sum())),
         figures,
     )
+
+
+def _with_extremes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The equity curve (time, value) of one session, the highest and lowest of each bucket in it.
+
+    Within a bucket the order of its extremes is not known: the high is set before the low, then the last value.
+    """
+    parts = [
+        rows[["bucket", name]].rename(columns={name: "value", "bucket": "time"}).assign(order=i)
+        for i, name in enumerate(("high", "low"))
+    ]
+    parts.append(rows[["time", "last"]].rename(columns={"last": "value"}).assign(order=2))
+    return pd.concat(parts).sort_values(["time", "order"], ignore_index=True)[["time", "value"]]
+
+
+def _summed(rows: pd.DataFrame, trading: Session) -> pd.DataFrame:
+    """The equity curve (time, value) of several sessions together: the last values, before the first the capital.
+
+    The extremes of different sessions within a bucket need not fall together, so they are left out.
+    """
+    capitals = {trading.session_id: trading.initial_capital}
+    capitals |= {other.session_id: other.initial_capital for other in trading.partners}
+    by_session = rows.astype({"last": "float64"}).pivot_table(
+        index="bucket", columns="session_id", values="last", aggfunc="last"
+    )
+    values = by_session.ffill().fillna(capitals).sum(axis=1)
+    times = rows.groupby("bucket")["time"].max().reindex(values.index)
+    return pd.DataFrame({"time": times.to_numpy(), "value": values.to_numpy()})
 
 
 def measured(curve: pd.DataFrame) -> dict[str, Any]:
@@ -113,10 +139,10 @@ def measured(curve: pd.DataFrame) -> dict[str, Any]:
 
 def _grid(session: Session, window: Window) -> dict[str, Any]:
     """Session and bucket sizes: some 400 buckets in the window, 300 before it, whatever the session's length."""
-    before = max((window.start - session.started_at).total_seconds(), 0)
+    before = max((window.start - session.account_began).total_seconds(), 0)
     return {
-        "session_id": session.session_id,
-        "started_at": session.started_at,
+        "session_ids": session.account,
+        "started_at": session.account_began,
         "start": window.start,
         "as_of": window.as_of,
         "fine_seconds": max(30, math.ceil(window.seconds / _FINE_BUCKETS / 30) * 30),

@@ -30,7 +30,7 @@ def reduction(now: Finding[Exposure], bounds: Finding[Limits]) -> Finding[Reduct
     Nothing is done.
     """
     exposure = now.known
-    closed = _closed(exposure, bounds.known)
+    closed = _closed(exposure, exposure.bounds or bounds.known)
     if closed.empty:
         return Finding(Status.OK, "Nothing has to be reduced", "", Reduction())
     held = exposure.positions.loc[closed.index]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ class Limits:
 
     `max_position_size` and `default_stop_loss` are shares, `max_positions` is a number of positions,
     `min_confidence` is from 0 to 1; `defaulted` names those that the session does not configure. `loose`: looser
-    than the platform's defaults.
+    than the platform's defaults. `beside`: those of the other open sessions, each against its own value.
     """
 
     session_id: str
@@ -87,11 +88,22 @@ class Limits:
     limit_usdt: float
     loose: bool
     defaulted: tuple[str, ...] = ()
+    symbol: str = ""
+    beside: tuple[Limits, ...] = ()
+
+    @property
+    def session(self) -> str:
+        """The session in words: "LIVE BTCUSDT"."""
+        return f"{self.mode} {self.symbol}".strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What the session holds against the limit of a position's size.
+    """What a session holds against the limit of a position's size.
+
+    Of several open sessions it is the first that exceeds a limit, LIVE before PAPER, else the first that holds
+    anything; `bounds` are its limits, and `sessions` says how all of them are. `live` and `paper` are what the sessions
+    of each mode hold together, notional by symbol.
 
     `symbol` is the one that a breach is about, else the largest; `share` is held in it. `effective_count`: as many
     equal symbols would be as concentrated, 1 / Σ part². `positions` has a position a row, with its `notional`,
@@ -114,6 +126,23 @@ class Exposure:
     effective_count: float = 0.0
     without_stop: int = 0
     unprotected_notional: float = 0.0
+    bounds: Limits | None = None
+    sessions: tuple[SessionExposure, ...] = ()
+    live: Mapping[str, float] = field(default_factory=dict)
+    paper: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionExposure:
+    """How an open session is: the largest `share` of its own value in a symbol, NaN where nothing has a price."""
+
+    session: str
+    positions: int
+    unpriced: int
+    largest: str
+    share: float
+    limit: float
+    kind: Breach
 
 
 @dataclass(frozen=True, slots=True)

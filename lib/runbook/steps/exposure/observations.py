@@ -1,8 +1,10 @@
-"""Exposure: the risk limits, what is held against them now, and what the gauge says it was over time."""
+"""Exposure: what is held against the risk limits now, and what the gauge says it was over time."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -13,99 +15,103 @@ from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.steps.exposure import marks, wording
-from runbook.steps.exposure.figures import Breach, EquityBasis, Exposure, Limits, PositionValues, SymbolValue
+from runbook.steps.exposure.figures import (
+    Breach,
+    Exposure,
+    Limits,
+    PositionValues,
+    SessionExposure,
+    SymbolValue,
+)
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.values import age_seconds, number
 
-# The platform's own defaults, where the session's configuration says nothing.
-DEFAULTS = {"max_position_size": 0.1, "max_positions": 3.0, "default_stop_loss": 0.02, "min_confidence": 0.7}
 OPENED_OVER = 1.02
 """Over the limit when opened: by more than rounding and a moving price explain."""
 DRIFT = 1.05
 """Over the limit now: by more than the usual moves of a price."""
 _SYMBOLS_SHOWN = 6
-_EQUITY_STALE_SECONDS = 15 * 60
-
-
-def limits(database: Database, window: Window) -> Finding[Limits]:
-    """Risk limits: those of the session's configuration, else the platform's defaults, and the portfolio's value."""
-    frame = database.ask("exposure/limits", as_of=window.as_of, starts_at=window.starts_at).frame
-    if frame.empty:
-        return Finding(
-            Status.UNKNOWN,
-            "Risk limits: there is no trading session",
-            "trading_sessions has no row up to the report's moment, so neither limits nor capital are known.",
-        )
-    row = frame.iloc[0]
-    equity, basis = _equity(row, window)
-    if not equity > 0:
-        return Finding(
-            Status.UNKNOWN,
-            "Risk limits: the portfolio's value is not known",
-            "Neither performance_metrics nor the session has a usable one.",
-        )
-    configured = {name: number(row[name]) for name in DEFAULTS}
-    usable = {name: value for name, value in configured.items() if value > 0}
-    in_force = DEFAULTS | usable
-    figures = Limits(
-        session_id=str(row["session_id"]),
-        mode=str(row["mode"]),
-        equity=equity,
-        basis=basis,
-        **in_force,
-        limit_usdt=in_force["max_position_size"] * equity,
-        loose=any(in_force[name] > DEFAULTS[name] for name in ("max_position_size", "max_positions")),
-        defaulted=tuple(name for name in DEFAULTS if name not in usable),
-    )
-    table = pd.DataFrame(
-        {
-            "limit": list(DEFAULTS),
-            "in force": [wording.limit(name, in_force[name]) for name in DEFAULTS],
-            "platform default": [wording.limit(name, value) for name, value in DEFAULTS.items()],
-            "from": ["session configuration" if name in usable else "default" for name in DEFAULTS],
-        }
-    )
-    is_guess = basis in (EquityBasis.STALE_PERFORMANCE, EquityBasis.INITIAL_CAPITAL)
-    status = graded(False, figures.loose, is_guess)
-    title, detail = wording.limits(figures), wording.limits_detail(figures)
-    return Finding(status, title, detail, figures, (Table("Risk limits", table),))
 
 
 def current(bounds: Finding[Limits], database: Database, window: Window, symbol: str = "") -> Finding[Exposure]:
     """Exposure: by symbol and side against the limits, with concentration, leverage and positions without a stop."""
     frame = database.ask("exposure/open", as_of=window.as_of).frame
     in_force = bounds.known
+    sessions = (in_force, *in_force.beside)
     if len(frame):
-        frame = frame[frame["session_id"] == in_force.session_id]
+        frame = frame[frame["session_id"].isin([session.session_id for session in sessions])]
     if frame.empty:
-        nothing = Exposure(in_force.max_position_size, in_force.equity, frame, pd.Series(dtype=float))
-        return Finding(Status.OK, "The session holds no position: there is no exposure", "", nothing)
+        nothing = Exposure(in_force.max_position_size, in_force.equity, frame, pd.Series(dtype=float), bounds=in_force)
+        which = "The session holds" if len(sessions) == 1 else f"None of {len(sessions)} open sessions holds"
+        article = "no position" if len(sessions) == 1 else "a position"
+        return Finding(Status.OK, f"{which} {article}: there is no exposure", "", nothing)
     marked = marks.marked(frame)
     unpriced = marks.unpriced(marked)
     if len(unpriced) == len(marked):
         nameless = "Exposure: no open position has a usable price"
         return Finding(Status.UNKNOWN, nameless, marks.without_price(unpriced))
-    figures = _exposure(marked, unpriced, in_force)
-    is_over = figures.kind is not Breach.NONE
-    status = graded(figures.shares.iloc[0] > 2 * figures.limit, is_over or figures.without_stop, unpriced)
-    title, detail = wording.current(figures, in_force), wording.current_detail(figures, symbol)
-    return Finding(status, title, detail, figures, (_by_symbol(figures), _by_position(figures)))
-
-
-def _equity(row: pd.Series, window: Window) -> tuple[float, EquityBasis]:
-    """What the portfolio is worth, NaN for nothing usable, and by what."""
-    candidates = {
-        EquityBasis.PERFORMANCE: number(row["equity"]),
-        EquityBasis.SESSION_TOTAL: number(row["stored_equity"]),
-        EquityBasis.INITIAL_CAPITAL: number(row["initial_capital"]),
-    }
-    basis, equity = next(
-        ((name, value) for name, value in candidates.items() if value > 0), (EquityBasis.INITIAL_CAPITAL, math.nan)
+    held = [
+        _exposure(rows, marks.unpriced(rows), session)
+        for session in sessions
+        if (rows := marked[marked["session_id"] == session.session_id])["notional"].notna().any()
+    ]
+    chosen = next((exposure for exposure in held if exposure.kind is not Breach.NONE), held[0])
+    figures = replace(
+        chosen,
+        sessions=tuple(_session_exposure(session, marked, held) for session in sessions),
+        **_together(marked, sessions),
     )
-    is_old = row["is_open"] and not age_seconds(row["equity_at"], window) <= _EQUITY_STALE_SECONDS
-    if basis is EquityBasis.PERFORMANCE and is_old:
-        return equity, EquityBasis.STALE_PERFORMANCE
-    return equity, basis
+    is_over = figures.kind is not Breach.NONE
+    bare = marked["stop_loss"].isna().any()
+    status = graded(figures.shares.iloc[0] > 2 * figures.limit, is_over or bare, unpriced)
+    judged_by = figures.bounds or in_force
+    title, detail = wording.current(figures, judged_by), wording.current_detail(figures, symbol)
+    tables = [_by_symbol(figures), _by_position(figures)]
+    if len(sessions) > 1:
+        tables.insert(0, _by_session(figures))
+    return Finding(status, title, detail + wording.sessions_beside(figures), figures, tuple(tables))
+
+
+def _session_exposure(session: Limits, marked: pd.DataFrame, held: Sequence[Exposure]) -> SessionExposure:
+    rows = marked[marked["session_id"] == session.session_id]
+    exposure = next((one for one in held if one.bounds is session), None)
+    return SessionExposure(
+        session=session.session,
+        positions=len(rows),
+        unpriced=int(rows["notional"].isna().sum()),
+        largest="" if exposure is None else str(exposure.shares.index[0]),
+        share=math.nan if exposure is None else float(exposure.shares.iloc[0]),
+        limit=session.max_position_size,
+        kind=Breach.NONE if exposure is None else exposure.kind,
+    )
+
+
+def _together(marked: pd.DataFrame, sessions: Sequence[Limits]) -> dict[str, dict[str, float]]:
+    """What LIVE and PAPER sessions hold, by symbol; what has no mode else counts as LIVE."""
+    papers = [session.session_id for session in sessions if session.mode == "PAPER"]
+    is_paper = marked["session_id"].isin(papers)
+    return {
+        name: {str(symbol): float(value) for symbol, value in rows.groupby("symbol")["notional"].sum().items()}
+        for name, rows in (("live", marked[~is_paper]), ("paper", marked[is_paper]))
+    }
+
+
+def _by_session(exposure: Exposure) -> Table:
+    frame = pd.DataFrame(
+        [
+            {
+                "session": one.session,
+                "positions": one.positions,
+                "without a price": one.unpriced,
+                "largest": one.largest,
+                "share": one.share,
+                "limit": one.limit,
+                "limit exceeded": "" if one.kind is Breach.NONE else one.kind.value,
+            }
+            for one in exposure.sessions
+        ]
+    )
+    units = {"positions": "", "without a price": "", "share": "%", "limit": "%"}
+    return Table("Open sessions, LIVE before PAPER", frame, units)
 
 
 def _exposure(marked: pd.DataFrame, unpriced: tuple[str, ...], bounds: Limits) -> Exposure:
@@ -134,6 +140,7 @@ def _exposure(marked: pd.DataFrame, unpriced: tuple[str, ...], bounds: Limits) -
         effective_count=1 / float(((shares * bounds.equity / gross) ** 2).sum()),
         without_stop=len(bare),
         unprotected_notional=float(bare["notional"].sum()),
+        bounds=bounds,
     )
 
 
@@ -188,12 +195,18 @@ def over_time(
             "Position value over time: no usable sample",
             "cryptofunk_position_value_by_symbol has no sample in the window, or only NaN.",
         )
-    limit = bounds.known.limit_usdt
-    symbols = _symbol_values(frame.assign(value=frame["value"].abs()), limit)
     exposure = now.known
+    limit = (exposure.bounds or bounds.known).limit_usdt
+    symbols = _symbol_values(frame.assign(value=frame["value"].abs()), limit)
     read = {symbol.symbol: symbol.last for symbol in symbols}
-    held = {str(symbol): float(share) * exposure.equity for symbol, share in exposure.shares.items()}
-    apart = sorted(name for name in {*read, *held} if _differ(read.get(name, 0.0), held.get(name, 0.0)))
+    # Whether the gauge counts PAPER sessions too is not known: it agrees where it fits either.
+    live, paper = exposure.live, exposure.paper
+    both = {name: live.get(name, 0.0) + paper.get(name, 0.0) for name in {*live, *paper}}
+    apart = sorted(
+        name
+        for name in {*read, *both}
+        if all(_differ(read.get(name, 0.0), held.get(name, 0.0)) for held in (live, both))
+    )
     figures = PositionValues(
         limit_usdt=limit,
         symbols=symbols,

@@ -10,8 +10,9 @@ from runbook.outcome import Action, Status, Verdict
 from runbook.steps import platform
 from runbook.steps.exposure.breach import cause, reduction
 from runbook.steps.exposure.figures import Breach, BreachCause, Exposure, Reduction
-from runbook.steps.exposure.observations import current, limits, over_time
+from runbook.steps.exposure.observations import current, over_time
 from runbook.steps.exposure.openings import approvals, openers, sizing
+from runbook.steps.exposure.risk_limits import limits
 from runbook.steps.shared.fleet import DEPLOYMENTS
 from runbook.steps.shared.verdicts import checklist, kubectl, psql, silence, unknown_reasons
 from runbook.words import amount, counted

@@ -57,15 +57,25 @@ _EQUITY = {
 }
 
 
+_LIMITS = 4
+
+
 def limits(bounds: Limits) -> str:
+    default = ", by default" if len(bounds.defaulted) == _LIMITS else ""
     share, notional = amount(bounds.max_position_size, "%"), amount(bounds.limit_usdt, "USDT")
-    return f"At most {share} of the portfolio in a position ({notional}), and {amount(bounds.max_positions)} positions"
+    count = amount(bounds.max_positions)
+    return f"At most {share} of the portfolio in a position ({notional}), and {count} positions{default}"
 
 
 def limits_detail(bounds: Limits) -> str:
     detail = f"The {bounds.mode} session's portfolio is worth {amount(bounds.equity, 'USDT')}{_EQUITY[bounds.basis]}."
     if bounds.loose:
         detail += " These are looser than the platform's defaults."
+    if bounds.beside:
+        others = ", ".join(f"{other.session} {amount(other.limit_usdt, 'USDT')}" for other in bounds.beside[:6])
+        detail += f" Most in a position of the other open sessions: {others}."
+    if len(bounds.defaulted) == _LIMITS:
+        return f"{detail} The session configures none of them: all are the platform's defaults."
     if bounds.defaulted:
         detail += f" Not configured, hence the default: {', '.join(bounds.defaulted)}."
     return detail
@@ -103,6 +113,16 @@ def current_detail(held: Exposure, named: str) -> str:
         share = amount(held.shares[named], "%") if named in held.shares.index else "nothing is held in it now"
         detail += f" The alert names {named[:40]}: {share}."
     return detail
+
+
+def sessions_beside(held: Exposure) -> str:
+    """That several sessions are open, which of them this is about, and which are over a limit; "" for one alone."""
+    if len(held.sessions) < 2 or held.bounds is None:
+        return ""
+    over = [one.session for one in held.sessions if one.kind is not Breach.NONE]
+    which = held.bounds.session
+    line = f" {len(held.sessions)} sessions are open, each with its own value and limits; this is {which}."
+    return f"{line} Over a limit: {', '.join(over[:6])}." if over else f"{line} None is over a limit."
 
 
 def over_time(values: PositionValues) -> str:

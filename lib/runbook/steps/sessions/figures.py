@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +13,32 @@ if TYPE_CHECKING:
 
 FILL_STALE_SECONDS = 15 * 60
 CANDLE_STALE_SECONDS = 3 * 60
+DEFAULT_MAX_DRAWDOWN = 0.10
+"""risk.max_drawdown's own default, which counts where a session configures none, as those opened through the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another session that is open at the same time; NaN for what its row does not hold."""
+
+    session_id: str
+    mode: str
+    symbol: str
+    started_at: datetime
+    initial_capital: float
+    total_pnl: float
+    max_drawdown: float
+    max_drawdown_limit: float
+    open_positions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The trading session in question; NaN for what its row does not hold."""
+    """The trading session in question, and those that are open beside it; NaN for what its row does not hold.
+
+    A session trades one symbol, and several run at once: what is traded for real is all of the LIVE ones together, what
+    is tried is all of the PAPER ones. Those of its own mode are its `account`; the other mode is in no sum.
+    """
 
     session_id: str
     mode: str
@@ -27,6 +49,47 @@ class Session:
     roi: float
     max_drawdown: float
     max_drawdown_limit: float
+    symbol: str = ""
+    beside: tuple[Beside, ...] = ()
+
+    @property
+    def partners(self) -> tuple[Beside, ...]:
+        """The other sessions of its account."""
+        return tuple(other for other in self.beside if other.mode == self.mode)
+
+    @property
+    def account(self) -> list[str]:
+        """The ids of the account's sessions, its own first."""
+        return [self.session_id, *(other.session_id for other in self.partners)]
+
+    @property
+    def account_began(self) -> datetime:
+        return min((self.started_at, *(other.started_at for other in self.partners)))
+
+    @property
+    def account_capital(self) -> float:
+        return self.initial_capital + sum(other.initial_capital for other in self.partners)
+
+    @property
+    def account_pnl(self) -> float:
+        return self.total_pnl + sum(other.total_pnl for other in self.partners)
+
+    @property
+    def account_limit(self) -> float:
+        """The strictest of the account's own limits of drawdown; NaN where none is configured."""
+        limits = [self.max_drawdown_limit, *(other.max_drawdown_limit for other in self.partners)]
+        return min((limit for limit in limits if math.isfinite(limit)), default=math.nan)
+
+    @property
+    def over(self) -> tuple[Beside, ...]:
+        """Those beside it whose own drawdown is over their own limit."""
+        return tuple(other for other in self.beside if other.max_drawdown > limit_in_force(other))
+
+
+def limit_in_force(session: Session | Beside) -> float:
+    """The session's limit of drawdown, the platform's default where it has none, a ratio."""
+    configured = session.max_drawdown_limit
+    return configured if math.isfinite(configured) else DEFAULT_MAX_DRAWDOWN
 
 
 @dataclass(frozen=True, slots=True)

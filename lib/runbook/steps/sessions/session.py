@@ -13,17 +13,26 @@ from runbook.sources.database import Database
 from runbook.sources.metrics import Metrics
 from runbook.sources.overlap import at_once
 from runbook.steps.sessions import wording
-from runbook.steps.sessions.figures import CANDLE_STALE_SECONDS, Freshness, Halt, Session, TradingBreakers
+from runbook.steps.sessions.figures import (
+    CANDLE_STALE_SECONDS,
+    Beside,
+    Freshness,
+    Halt,
+    Session,
+    TradingBreakers,
+    limit_in_force,
+)
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.values import age_seconds, number, text
 from runbook.words import moment
 
+_SHOWN = 5
 _MEASURED_BY_CLOCK = ("candle", "performance")
 """Rows that are written all the time, whether trading is paused or not."""
 
 
 def latest(database: Database, window: Window) -> Finding[Session]:
-    """Latest session: total PnL, maximum drawdown and ROI, with the four before it."""
+    """Latest session: total PnL, maximum drawdown and ROI of the one in question, those beside and those before it."""
     frame = database.ask("sessions/latest", as_of=window.as_of, starts_at=window.starts_at).frame
     if frame.empty:
         nothing = "trading_sessions has no row up to the report's moment."
@@ -44,10 +53,12 @@ def latest(database: Database, window: Window) -> Finding[Session]:
         roi=number(row["roi"]),
         max_drawdown=number(row["max_drawdown"]),
         max_drawdown_limit=number(row["max_drawdown_limit"]),
+        symbol=text(row["symbol"]),
+        beside=_beside(frame),
     )
     read = {"total_pnl": found.total_pnl, "max_drawdown": found.max_drawdown}
     missing = [name for name, value in read.items() if not math.isfinite(value)]
-    is_over = found.max_drawdown > found.max_drawdown_limit
+    is_over = found.max_drawdown > limit_in_force(found)
     units = {
         "started_at": "time",
         "stopped_at": "time",
@@ -57,13 +68,37 @@ def latest(database: Database, window: Window) -> Finding[Session]:
         "max_drawdown": "%",
         "total_trades": "",
         "losing_trades": "",
+        "open_positions": "",
     }
+    shown = frame.head(max(_SHOWN, 1 + len(found.beside)))
     return Finding(
-        graded(critical=False, warning=is_over or missing),
+        graded(critical=False, warning=is_over or missing or found.over),
         wording.session_title(found),
-        wording.session_detail(row, missing),
+        wording.session_detail(row, missing) + wording.default_limit(found) + wording.beside(found),
         found,
-        (Table("Latest trading sessions, the one in question first", frame[["mode", *units]], units),),
+        (Table("Latest trading sessions, the one in question first", shown[["mode", "symbol", *units]], units),),
+    )
+
+
+def _beside(frame: pd.DataFrame) -> tuple[Beside, ...]:
+    """The sessions after the first that are open, as the first is."""
+    if not pd.isna(frame["stopped_at"].iloc[0]):
+        return ()
+    rows = frame.iloc[1:]
+    running = rows[rows["stopped_at"].isna() & rows["started_at"].notna()]
+    return tuple(
+        Beside(
+            session_id=str(row["session_id"]),
+            mode=str(row["mode"]),
+            symbol=text(row["symbol"]),
+            started_at=row["started_at"],
+            initial_capital=number(row["initial_capital"]),
+            total_pnl=number(row["total_pnl"]),
+            max_drawdown=number(row["max_drawdown"]),
+            max_drawdown_limit=number(row["max_drawdown_limit"]),
+            open_positions=int(row["open_positions"]),
+        )
+        for row in running.to_dict("records")
     )
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runbook.steps.sessions.figures import (
     CANDLE_STALE_SECONDS,
+    DEFAULT_MAX_DRAWDOWN,
     FILL_STALE_SECONDS,
     Flow,
     Freshness,
     RestartSafety,
     Session,
+    limit_in_force,
 )
-from runbook.words import ago, amount, duration, is_missing, moment, plural
+from runbook.words import ago, amount, counted, duration, is_missing, moment, plural
 
 
 def session_title(found: Session) -> str:
@@ -32,6 +35,30 @@ def session_detail(row: Mapping[str, Any], missing: Sequence[str]) -> str:
         f"{amount(row['losing_trades'])} of {amount(row['total_trades'])} closed trades lost."
     )
     return f"{detail} The row has no usable {' and '.join(missing)}." if missing else detail
+
+
+def default_limit(found: Session) -> str:
+    """That no limit of drawdown is configured; "" where one is."""
+    if math.isfinite(found.max_drawdown_limit):
+        return ""
+    return f" It configures no limit of drawdown: the default, {amount(DEFAULT_MAX_DRAWDOWN, '%')}, counts."
+
+
+def beside(found: Session) -> str:
+    """Which sessions are open beside the one in question, and which of them are over their limit; "" for none."""
+    if not found.beside:
+        return ""
+    others = ", ".join(
+        f"{other.mode} {other.symbol} ({counted(other.open_positions, 'open position')})" for other in found.beside[:6]
+    )
+    more = f" and {len(found.beside) - 6} more" if len(found.beside) > 6 else ""
+    over = "; ".join(
+        f"{other.mode} {other.symbol} fell {amount(other.max_drawdown, '%')}, "
+        f"its limit is {amount(limit_in_force(other), '%')}"
+        for other in found.over[:6]
+    )
+    line = f" It trades {found.symbol}. Open beside it: {others}{more}."
+    return f"{line} Over their limits: {over}." if over else line
 
 
 def freshness_title(found: Freshness) -> str:

@@ -1,9 +1,14 @@
--- The 5 latest trading sessions as of the report; the one to look at first: live before paper when it ran at the alert's moment.
-SELECT session_id::text AS session_id, mode::text AS mode, symbol, exchange, started_at, stopped_at,
-       initial_capital, final_capital, total_trades, winning_trades, losing_trades, total_pnl, max_drawdown,
-       roi_percentage / 100 AS roi,
-       (config -> 'risk' ->> 'max_drawdown') AS max_drawdown_limit
-FROM trading_sessions
-WHERE created_at <= %(as_of)s
-ORDER BY (stopped_at IS NULL OR stopped_at >= %(starts_at)s) DESC, (mode = 'LIVE') DESC, created_at DESC
-LIMIT 5
+-- The latest trading sessions as of the report, those that ran at the alert's moment first, live before paper, the one that holds most first.
+-- at most: 40
+SELECT s.session_id::text AS session_id, s.mode::text AS mode, s.symbol, s.exchange, s.started_at, s.stopped_at,
+       s.initial_capital, s.final_capital, s.total_trades, s.winning_trades, s.losing_trades, s.total_pnl, s.max_drawdown,
+       s.roi_percentage / 100 AS roi, h.open_positions, s.config -> 'risk' ->> 'max_drawdown' AS max_drawdown_limit
+FROM trading_sessions s
+LEFT JOIN LATERAL (
+    SELECT count(*) AS open_positions, sum(p.quantity * p.entry_price) FILTER (WHERE p.quantity * p.entry_price <> 'NaN') AS held
+    FROM positions p
+    WHERE p.session_id = s.session_id AND (p.entry_time <= %(as_of)s OR p.entry_time IS NULL) AND p.status = 'OPEN'
+) h ON true
+WHERE s.created_at <= %(as_of)s
+ORDER BY (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s) DESC, (s.mode = 'LIVE') DESC, h.held DESC NULLS LAST, s.created_at DESC
+LIMIT 40

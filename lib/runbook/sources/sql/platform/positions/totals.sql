@@ -1,4 +1,4 @@
--- Realised and unrealised PnL of the session's positions, from the positions table.
+-- Realised and unrealised PnL of the sessions' positions, from the positions table.
 SELECT count(*) FILTER (WHERE exit_time IS NOT NULL) AS closed,
        count(*) FILTER (WHERE exit_time IS NULL) AS open,
        count(*) FILTER (WHERE exit_time IS NOT NULL AND realized_pnl < 0) AS losing,
@@ -8,4 +8,4 @@ SELECT count(*) FILTER (WHERE exit_time IS NOT NULL) AS closed,
        count(*) FILTER (WHERE realized_pnl = 'NaN' OR unrealized_pnl = 'NaN'
                            OR (realized_pnl IS NULL AND exit_time IS NOT NULL)) AS without_pnl
 FROM positions
-WHERE session_id = %(session_id)s::uuid AND entry_time <= %(as_of)s
+WHERE session_id = ANY(%(session_ids)s::uuid[]) AND entry_time <= %(as_of)s
