@@ -85,9 +85,6 @@ def now(*positions: tuple[str, float, float], **limits: Any) -> Finding[exposure
     return exposure.current(bounds(**limits), Source(held(*positions)), WINDOW)  # type: ignore[arg-type]
 
 
-NOT_ASKED = Finding[Openers](Status.OK, "")
-
-
 def findings(*found: Finding[Any]) -> Findings:
     """As the session would have them, each under its step's id."""
     steps = {exposure.Exposure: exposure.current, BreachCause: exposure.cause, Reduction: exposure.reduction}
@@ -202,7 +199,7 @@ def opened(current: Finding[exposure.Exposure], stated: list[Any]) -> pd.DataFra
             "symbol": symbols,
             "side": "LONG",
             "entry_time": pd.Timestamp(MOMENT),
-            "agent": "trend-follower",
+            "agent": [f"trend-follower-{i}" for i in range(len(stated))],
             "signal": "BUY",
             "confidence": 0.8,
             "reasoning": "because",
@@ -212,14 +209,113 @@ def opened(current: Finding[exposure.Exposure], stated: list[Any]) -> pd.DataFra
             "risk_answer": ["Approved" if one is not None else None for one in stated],
             "risk_confidence": 0.8,
             "answered_at": pd.Timestamp(MOMENT),
+            "answer_recorded": True,
+            "answer_seconds": 1.0,
+            "inferred": False,
+            "signal_seconds": 2.0,
             "stated_share": [None if one is None else str(one) for one in stated],
         }
     )
 
 
-def answers(current: Finding[exposure.Exposure], stated: list[Any]) -> Finding[Approvals]:
-    by = exposure.openers(current, Source(opened(current, stated)), WINDOW)  # type: ignore[arg-type]
-    return exposure.approvals(by, current)
+def openers(current: Finding[exposure.Exposure], stated: list[Any], **changes: Any) -> Finding[Openers]:
+    frame = opened(current, stated).assign(**changes)
+    return exposure.openers(current, Source(frame), WINDOW)  # type: ignore[arg-type]
+
+
+def answers(current: Finding[exposure.Exposure], stated: list[Any], **changes: Any) -> Finding[Approvals]:
+    return exposure.approvals(openers(current, stated, **changes), current)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("r", "unclear"),
+        ("position_share 0.09 of BTCUSDT", "unclear"),
+        ('{"reason": "fine", "confidence": 0.9}', "unclear"),
+        ("Approved: size 9% of the portfolio, within limits", "within"),
+        ('{"approved": true}', "within"),
+        ('{"decision": "APPROVE", "reason": "not rejected by any rule"}', "within"),
+        ("Rejected: over the limit", "refused"),
+        ("I cannot approve this trade", "refused"),
+        ('{"approved": false, "reason": "approved sizes are smaller"}', "refused"),
+        ('{"action": "VETO"}', "refused"),
+        ("", "missing"),
+    ],
+)
+def test_an_answer_is_an_approval_by_its_own_words_alone(answer: str, kind: str) -> None:
+    current = now(("SOLUSDT", 900.0, 900.0))
+    found = answers(current, [0.09], risk_answer=answer)
+    assert found.known.kind == kind
+    assert (found.status is Status.OK) is (kind == "within")
+    assert ("as within the limit" in found.title) is (kind == "within")
+
+
+def test_an_approval_without_a_size_is_not_one_of_the_size() -> None:
+    found = answers(now(("SOLUSDT", 900.0, 900.0)), [0.09], stated_share=None)
+    assert (found.status, found.known.kind) == (Status.WARNING, "unsized")
+
+
+def test_who_opened_is_called_inferred_with_how_far_away_the_signal_lay() -> None:
+    current = now(("SOLUSDT", 3400.0, 3400.0))
+    by = openers(current, [0.34], inferred=True, signal_seconds=540.0)
+    assert "by inference, opened by trend-follower-0" in by.title
+    assert "the last signal for the symbol and side, up to 9 min before the entry" in by.detail
+    assert "recorded signal" not in by.detail
+    asked = exposure.approvals(by, current)
+    why = exposure.cause(current, by, asked)
+    assert why.title.startswith("By inference trend-follower-0 opened SOLUSDT")
+    verdict = exposure.decide(findings(current, why, exposure.reduction(current, bounds())), ALERT)
+    assert verdict.decision == "reduce SOLUSDT, find out whether trend-follower-0 opened it"
+
+
+def test_nobody_is_blamed_where_nobody_is_recorded() -> None:
+    current = now(("SOLUSDT", 3400.0, 3400.0))
+    by = openers(current, [0.34], agent="(not recorded)", signal=None, signal_seconds=None)
+    why = exposure.cause(current, by, exposure.approvals(by, current))
+    assert "not recorded" in why.title
+    verdict = exposure.decide(findings(current, why, exposure.reduction(current, bounds())), ALERT)
+    assert verdict.decision == "reduce SOLUSDT, find out who opened it"
+    assert not any("scale" in action.command for action in verdict.actions)
+
+
+def several(**positions: list[tuple[str, float, float]]) -> tuple[Finding[Limits], Finding[exposure.Exposure]]:
+    """Limits and exposure of open sessions, each named by its mode and a number, the first in question."""
+    rows, frames = [], []
+    for name, its in positions.items():
+        row = limits_row(session_id=name, mode=name.split("_")[0], symbol=name)
+        rows.append(row.assign(max_position_size=None, max_positions=None, default_stop_loss=None, min_confidence=None))
+        frames.append(held(*its).assign(session_id=name, position_id=[f"{name}{i}" for i in range(len(its))]))
+    limited = exposure.limits(Source(pd.concat(rows)), WINDOW)  # type: ignore[arg-type]
+    source = Source(pd.concat(frames, ignore_index=True))
+    return limited, exposure.current(limited, source, WINDOW)  # type: ignore[arg-type]
+
+
+def test_every_open_session_is_looked_at_against_its_own_value() -> None:
+    large, small = [("SOLUSDT", 3_400.0, 3_400.0)], [("ETHUSDT", 900.0, 900.0)]
+    limited, found = several(LIVE_1=small, LIVE_2=[], PAPER_1=large)
+    assert found.known.bounds is not None
+    assert (found.status, found.known.bounds.session_id) == (Status.CRITICAL, "PAPER_1")
+    assert "Over a limit: PAPER PAPER_1" in found.detail
+    _, found = several(LIVE_1=small, LIVE_2=[("SOLUSDT", 1_500.0, 1_500.0)], PAPER_1=large)
+    assert found.known.bounds is not None
+    assert found.known.bounds.session_id == "LIVE_2"  # before PAPER
+    assert [one.positions for one in found.known.sessions] == [1, 1, 1]
+    assert found.known.live == {"ETHUSDT": 900.0, "SOLUSDT": 1_500.0}
+    assert found.known.paper == {"SOLUSDT": 3_400.0}
+    # Nine percent of each of two sessions are not eighteen of one.
+    _, found = several(LIVE_1=small, LIVE_2=small)
+    assert (found.status, found.known.kind) == (Status.OK, "none")
+    assert limited.title.endswith("by default")
+    assert "all are the platform's defaults" in limited.detail
+
+
+def test_none_of_several_sessions_holds_anything() -> None:
+    _, found = several(LIVE_1=[], PAPER_1=[])
+    assert (found.status, found.title) == (
+        Status.OK,
+        "None of 2 open sessions holds a position: there is no exposure",
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,13 +349,14 @@ def test_risk_approved_it_knowing_the_size() -> None:
     current = now(("SOLUSDT", 3400.0, 3400.0))
     asked = answers(current, [0.34])
     assert asked.known.kind == "knowing"
-    why = exposure.cause(current, NOT_ASKED, asked)
+    why = exposure.cause(current, openers(current, [0.34]), asked)
     assert "trend-follower-0 opened SOLUSDT with 34.0 %" in why.title
 
 
 def test_stacked_positions_blame_no_single_agent() -> None:
     current = now(*STACKED)
-    why = exposure.cause(current, NOT_ASKED, answers(current, [0.09, 0.095]))
+    by = openers(current, [0.09, 0.095])
+    why = exposure.cause(current, by, exposure.approvals(by, current))
     cut = exposure.reduction(current, bounds())
     verdict = exposure.decide(findings(current, why, cut), ALERT)
     assert "check exposure by symbol" in verdict.decision

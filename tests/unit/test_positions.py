@@ -58,7 +58,9 @@ def fills() -> Finding[drawdown.ByFills]:
 
 def parts(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["agent", "symbol", "side", "pnl"])
-    return frame.assign(positions=2, open=1, fees=1.0, notional=100.0, moved=frame["pnl"] + 1, unusable=0)
+    return frame.assign(positions=2, open=1, fees=1.0, notional=100.0, moved=frame["pnl"] + 1, unusable=0).assign(
+        inferred=0, apart_seconds=None
+    )
 
 
 def contributed(frame: pd.DataFrame) -> Finding[drawdown.Contributions]:

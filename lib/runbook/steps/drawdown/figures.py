@@ -154,7 +154,8 @@ class AgentPnl:
 class Contributions:
     """What positions added since the fall began, by agent, the greatest loss first; `equity_change` is by the fills.
 
-    `unusable` of the `positions` have no usable price then or now, and are in no sum.
+    `unusable` of the `positions` have no usable price then or now, and are in no sum. Whose the `inferred` are is not
+    recorded: it follows from the last signal for symbol and side, at most `farthest_seconds` before the entry.
     """
 
     since: datetime
@@ -165,6 +166,8 @@ class Contributions:
     pnl: float = 0.0
     equity_change: float = float("nan")
     unusable: int = 0
+    inferred: int = 0
+    farthest_seconds: float = float("nan")
 
     @property
     def worst(self) -> AgentPnl | None:

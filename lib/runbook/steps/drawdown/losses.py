@@ -101,6 +101,8 @@ def contributions(
         pnl=float(frame["pnl"].sum()),
         equity_change=measured.equity - float(before.iloc[-1]) if len(before) else math.nan,
         unusable=unusable,
+        inferred=int(frame["inferred"].sum()),
+        farthest_seconds=float(frame["apart_seconds"].astype("float64").max()),
     )
     units = {"pnl": "USDT", "positions": "", "fees": "USDT", "notional": "USDT", "share of loss": "%"}
     return Finding(

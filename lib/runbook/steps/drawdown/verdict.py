@@ -24,9 +24,9 @@ from runbook.steps.drawdown.figures import (
 )
 from runbook.steps.drawdown.losses import contributions
 from runbook.steps.drawdown.market import market_cause
-from runbook.steps.shared.fleet import DEPLOYMENTS
+from runbook.steps.shared.fleet import DEPLOYMENTS, NOT_RECORDED
 from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
-from runbook.words import amount, duration, moment, points
+from runbook.words import amount, capitalised, duration, moment, points
 
 _BLAMED_FROM = 0.5
 """The share of all agents' losses from which an agent is stopped."""
@@ -123,13 +123,22 @@ def _over_the_limit(findings: Findings, shown: str) -> Decision:
         market = f"Market-wide fall: {shown}; the market moved {moved} and explains {most} of the loss."
         return Decision(Status.CRITICAL, Choice.PAUSE, market)
     worst = who.worst if who is not None else None
-    if cause.kind is LossCause.STRATEGY_SPECIFIC and worst is not None and worst.share_of_loss >= _BLAMED_FROM:
-        blamed = f"{worst.agent} made {amount(worst.share_of_loss, '%')} of the losses"
+    blames = cause.kind is LossCause.STRATEGY_SPECIFIC and worst is not None and worst.share_of_loss >= _BLAMED_FROM
+    if blames and worst is not None and worst.agent == NOT_RECORDED:
+        nobody = f"Strategy-specific loss: {shown}; whose it is is not recorded, while the market moved only {moved}."
+        return Decision(Status.CRITICAL, Choice.PAUSE, nobody)
+    if blames and worst is not None:
+        blamed = f"{_by_inference(who)}{worst.agent} made {amount(worst.share_of_loss, '%')} of the losses"
         own = f"Strategy-specific loss: {shown}; {blamed} while the market moved only {moved}."
         return Decision(Status.CRITICAL, Choice.STOP_AGENT, own, worst.agent)
     several = cause.kind is LossCause.STRATEGY_SPECIFIC
     kind = "Loss of several strategies" if several else "Mixed cause"
     return Decision(Status.CRITICAL, Choice.PAUSE, f"{kind}: {shown}; the market explains {explained} of the loss.")
+
+
+def _by_inference(who: Contributions | None) -> str:
+    """What precedes an agent's name where no agent is recorded with positions."""
+    return "by inference " if who is not None and who.inferred else ""
 
 
 def _reasons(findings: Findings, drawdown: float | None, limit: float) -> Iterator[str]:
@@ -148,7 +157,9 @@ def _reasons(findings: Findings, drawdown: float | None, limit: float) -> Iterat
     worst = who.worst if who is not None else None
     if worst is not None and worst.pnl < 0:
         pnl, share = amount(worst.pnl, "USDT"), amount(worst.share_of_loss, "%")
-        yield f"{worst.agent} lost most: {pnl} in {amount(worst.positions)} positions, {share} of all losses."
+        held = amount(worst.positions)
+        most = f"{_by_inference(who)}{worst.agent} lost most: {pnl} in {held} positions, {share} of all losses."
+        yield capitalised(most) if who is not None and who.inferred else most
     halt, restart = findings.get(sessions.Halt), findings.get(sessions.RestartSafety)
     if halt is not None and halt.paused:
         yield f"Trading is paused: {halt.reason}."

@@ -168,14 +168,25 @@ def contributions(who: Contributions) -> str:
         so_far = "As far as positions can be valued, no agent lost" if who.unusable else "No agent lost"
         return f"{so_far} since {who.since:%H:%M} UTC"
     lost, share = amount(-worst.pnl, "USDT"), amount(worst.share_of_loss, "%")
-    return f"{worst.agent} lost {lost} since {who.since:%H:%M} UTC: {share} of all agents' losses"
+    inferred = "By inference, " if who.inferred else ""
+    return f"{inferred}{worst.agent} lost {lost} since {who.since:%H:%M} UTC: {share} of all agents' losses"
 
 
 def contributions_detail(who: Contributions) -> str:
     pnl, change = amount(who.pnl, "USDT"), amount(who.equity_change, "USDT")
     return (
         f"All positions together {pnl}; the equity from fills moved {change} in the same time. "
-        f"Fees are part of it. Positions held then: {amount(who.positions)}.{_unvalued(who)}"
+        f"Fees are part of it. Positions held then: {amount(who.positions)}.{_unvalued(who)}{_inferred(who)}"
+    )
+
+
+def _inferred(who: Contributions) -> str:
+    """How many positions are ascribed by inference, and how; "" where none is."""
+    if not who.inferred:
+        return ""
+    return (
+        f" No agent is recorded with {counted(who.inferred, 'of them', 'of them')}: they are ascribed to that of the "
+        f"last signal for the symbol and side, up to {duration(who.farthest_seconds)} before the entry."
     )
 
 

@@ -18,6 +18,7 @@ from runbook.steps.exposure.figures import (
     Openers,
     Reduction,
 )
+from runbook.steps.shared.fleet import NOT_RECORDED
 
 _ALL = 0.999
 """The part of a position from which on all of it is closed."""
@@ -87,13 +88,17 @@ def cause(now: Finding[Exposure], opened: Finding[Openers], answers: Finding[App
         return Finding(Status.OK, "No limit is exceeded now", "", BreachCause(Breach.NONE))
     mine = exposure.positions[exposure.positions["symbol"] == exposure.symbol]
     largest = mine.sort_values("entry_share", ascending=False).iloc[0]
+    openings = opened.known.openings
+    by = openings[openings["position_id"] == largest["position_id"]]
+    together = openings[openings["symbol"] == exposure.symbol]
     figures = BreachCause(
         kind=exposure.kind,
         symbol=exposure.symbol,
         positions=len(mine),
-        agent=str(largest["agent"]),
-        agents=tuple(dict.fromkeys(map(str, mine["agent"]))),
+        agent=next((str(agent) for agent in by["agent"] if agent != NOT_RECORDED), ""),
+        agents=tuple(dict.fromkeys(map(str, together["agent"]))),
         entry_share=float(largest["entry_share"]),
         approval=answers.known.kind,
+        inferred=bool(by["inferred"].any()),
     )
     return Finding(now.status, wording.cause(figures, exposure), wording.cause_detail(figures), figures)

@@ -41,6 +41,9 @@ class Approval(StrEnum):
     MISSING = "missing"
     WRONG = "wrong"  # told another size than was opened
     KNOWING = "knowing"  # told a size over the limit
+    REFUSED = "refused"  # and opened all the same
+    UNCLEAR = "unclear"  # an answer that says neither yes nor no
+    UNSIZED = "unsized"  # approved, without a record of the size
     WITHIN = "within"
 
 
@@ -182,7 +185,10 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class BreachCause:
-    """Why a limit is exceeded; `agent` opened the largest position in the symbol, with `entry_share`."""
+    """Why a limit is exceeded; `agent` opened the largest position in the symbol, with `entry_share`.
+
+    The agent is "" where nobody is known to have opened it, and only `inferred` where it is not recorded.
+    """
 
     kind: Breach
     symbol: str = ""
@@ -191,14 +197,16 @@ class BreachCause:
     agents: tuple[str, ...] = ()
     entry_share: float = 0.0
     approval: Approval = Approval.NONE
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Openers:
     """Who opened the `positions` in `symbol`, and why; `everyone` opened one in any symbol.
 
-    `lowest_confidence` is NaN, `first_reason` None where none is recorded. `openings` has a row for every open
-    position: what the signal, the agent and the risk agent said.
+    `lowest_confidence` is NaN, `first_reason` None where none is recorded. Who opened the `inferred` is not recorded:
+    it follows from the last signal for the symbol and side, at most `farthest_seconds` before the entry.
+    `openings` has a row for every open position: what the signal, the agent and the risk agent said.
     """
 
     openings: pd.DataFrame
@@ -209,6 +217,8 @@ class Openers:
     without_signal: int = 0
     lowest_confidence: float = float("nan")
     first_reason: str | None = None
+    inferred: int = 0
+    farthest_seconds: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +231,11 @@ class Misstated:
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """What the risk agent answered about `positions`; `first_answer` is None where it answered none."""
+    """What the risk agent answered about `positions`; `first_answer` is None where it answered none.
+
+    The `inferred` answers are not recorded with the position: they are the last in the symbol, at most
+    `farthest_seconds` before the entry.
+    """
 
     kind: Approval
     positions: int = 0
@@ -229,6 +243,8 @@ class Approvals:
     largest_stated: float = float("nan")
     misstated: Misstated | None = None
     first_answer: str | None = None
+    inferred: int = 0
+    farthest_seconds: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.database import Database
 from runbook.steps.exposure import wording
+from runbook.steps.exposure.answers import Reading, read
 from runbook.steps.exposure.figures import Approval, Approvals, Exposure, Limits, Misstated, Openers, Sizing
 from runbook.steps.exposure.observations import DRIFT, OPENED_OVER
 from runbook.steps.shared.values import number, text
@@ -40,6 +41,8 @@ def openers(now: Finding[Exposure], database: Database, window: Window) -> Findi
         without_signal=int(frame["signal"].isna().sum()),
         lowest_confidence=number(mine["confidence"].astype("float64").min()) if len(mine) else math.nan,
         first_reason=text(reason) if isinstance(reason, str) else None,
+        inferred=int(frame["inferred"].sum()),
+        farthest_seconds=number(frame.loc[frame["inferred"].astype(bool), "signal_seconds"].max()),
     )
     status = Status.WARNING if figures.without_signal else Status.OK
     return Finding(status, wording.openers(figures), wording.openers_detail(figures), figures, (_signals(frame),))
@@ -67,17 +70,21 @@ def approvals(opened: Finding[Openers], now: Finding[Exposure]) -> Finding[Appro
     if mine.empty:
         return Finding(Status.OK, "There is no position to ask about", "", Approvals(Approval.NONE))
     stated, entry_share = mine["stated_share"].map(number), mine["entry_share"]
-    answered = mine["risk_answer"].notna()
+    readings = mine["risk_answer"].map(read)
+    answered = readings != Reading.NONE
+    is_inferred = answered & ~mine["answer_recorded"].astype(bool)
     wrong = (stated - entry_share).abs() > _APART + 0.1 * entry_share
     misstated = map(Misstated, stated[wrong].map(float), entry_share[wrong].map(float))
     first_answer = next((text(answer) for answer in mine.loc[answered, "risk_answer"]), None)
     figures = Approvals(
-        kind=_approval(answered, wrong, stated > exposure.limit * OPENED_OVER),
+        kind=_approval(readings, wrong, stated > exposure.limit * OPENED_OVER, stated.isna()),
         positions=len(mine),
         answered=int(answered.sum()),
         largest_stated=float(stated.max()),
         misstated=next(misstated, None),
         first_answer=first_answer,
+        inferred=int(is_inferred.sum()),
+        farthest_seconds=number(mine.loc[is_inferred, "answer_seconds"].max()),
     )
     table = mine.assign(stated=stated)[
         ["symbol", "agent", "entry_share", "stated", "risk_answer", "risk_confidence", "answered_at"]
@@ -93,14 +100,23 @@ def approvals(opened: Finding[Openers], now: Finding[Exposure]) -> Finding[Appro
     )
 
 
-def _approval(answered: pd.Series[bool], wrong: pd.Series[bool], knowing: pd.Series[bool]) -> Approval:
-    if not answered.any():
+def _approval(
+    readings: pd.Series[Any], wrong: pd.Series[bool], knowing: pd.Series[bool], unsized: pd.Series[bool]
+) -> Approval:
+    """What the answers come to: one refusal, one unclear or one missing answer counts for all."""
+    said = set(readings)
+    kinds = {
+        Approval.MISSING: said == {Reading.NONE},
+        Approval.REFUSED: Reading.REFUSED in said,
+        Approval.UNCLEAR: Reading.UNCLEAR in said,
+        Approval.WRONG: wrong.any(),
+        Approval.KNOWING: knowing.any(),
+    }
+    if found := next((kind for kind, is_so in kinds.items() if is_so), None):
+        return found
+    if Reading.NONE in said:
         return Approval.MISSING
-    if wrong.any():
-        return Approval.WRONG
-    if knowing.any():
-        return Approval.KNOWING
-    return Approval.WITHIN if answered.all() else Approval.MISSING
+    return Approval.UNSIZED if unsized.any() else Approval.WITHIN
 
 
 def sizing(bounds: Finding[Limits], database: Database, window: Window) -> Finding[Sizing]:

@@ -77,6 +77,10 @@ def _within_the_limits(held: Exposure, wanted: str) -> tuple[Status, str, str]:
 
 def _decision(why: BreachCause) -> str:
     match why.kind:
+        case Breach.OVERSIZED if not why.agent:
+            return f"reduce {why.symbol}, find out who opened it"
+        case Breach.OVERSIZED if why.inferred:
+            return f"reduce {why.symbol}, find out whether {why.agent} opened it"
         case Breach.OVERSIZED:
             return f"reduce {why.symbol}, stop {why.agent} until its size check works"
         case Breach.STACKED:
@@ -137,7 +141,7 @@ def _stops(why: BreachCause, namespace: str) -> Iterator[Action]:
     deployment = DEPLOYMENTS.get(why.agent)
     if why.kind is Breach.OVERSIZED and deployment:
         yield Action(
-            f"Stop {why.agent}",
+            f"Stop {why.agent}, if it was the one" if why.inferred else f"Stop {why.agent}",
             kubectl(namespace, "scale", f"deployment/{deployment}", "--replicas=0"),
             "It opens no more positions; those that are open keep what stops they have.",
             changes=True,

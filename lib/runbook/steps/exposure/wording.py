@@ -20,7 +20,7 @@ from runbook.steps.exposure.figures import (
     Reduction,
     Sizing,
 )
-from runbook.words import amount, counted, names, percent, plural
+from runbook.words import amount, counted, duration, names, percent, plural
 
 
 def open_positions(opened: OpenPositions) -> str:
@@ -153,6 +153,9 @@ _APPROVED = {
     Approval.WITHIN: "Risk approved each as within the limit",
     Approval.MISSING: "No approval is recorded",
     Approval.WRONG: "Risk approved it with a wrong size",
+    Approval.REFUSED: "Risk refused it, and it was opened all the same",
+    Approval.UNCLEAR: "What risk answered says neither yes nor no",
+    Approval.UNSIZED: "Risk approved it; which size it was told is not recorded",
     Approval.NONE: "",
 }
 
@@ -162,7 +165,11 @@ def cause(why: BreachCause, held: Exposure) -> str:
     match why.kind:
         case Breach.OVERSIZED:
             times = amount(why.entry_share / held.limit, "ratio")
-            return f"{why.agent} opened {why.symbol} with {entry_share} of the portfolio, {times} times the limit"
+            who = why.agent or "Who opened it is not recorded:"
+            if why.inferred:
+                who = f"By inference {who}"
+            opened = "opened " if why.agent else ""
+            return f"{who} {opened}{why.symbol} with {entry_share} of the portfolio, {times} times the limit"
         case Breach.STACKED:
             together = f"{counted(why.positions, 'position')} of {counted(len(why.agents), 'agent')}"
             share = amount(held.share, "%")
@@ -193,16 +200,26 @@ def openers(who: Openers) -> str:
     if who.positions and math.isfinite(who.lowest_confidence):
         confidence = amount(who.lowest_confidence, "ratio")
         positions = f"{counted(who.positions, 'position')} in {who.symbol}"
-        return f"{positions} opened by {names(who.agents)}, confidence {confidence} or more"
-    return f"The open positions were opened by {names(who.everyone)}"
+        inferred = ", by inference," if who.inferred else ""
+        return f"{positions}{inferred} opened by {names(who.agents)}, confidence {confidence} or more"
+    inferred = "By inference, the" if who.inferred else "The"
+    return f"{inferred} open positions were opened by {names(who.everyone)}"
 
 
 def openers_detail(who: Openers) -> str:
     reason = f"First reason: {who.first_reason}. " if who.first_reason is not None else ""
     if who.without_signal:
         signals = f"{who.without_signal} have no recorded signal: opened by hand, or the signal was not stored."
+    elif who.inferred:
+        signals = "Each has a signal before its entry."
     else:
         signals = "Each has a recorded signal."
+    if who.inferred:
+        apart = duration(who.farthest_seconds)
+        signals += (
+            f" No agent is recorded with {counted(who.inferred, 'position')}: who opened it is inferred from the last "
+            f"signal for the symbol and side, up to {apart} before the entry."
+        )
     return reason + signals
 
 
@@ -217,6 +234,12 @@ def approvals(answers: Approvals, held: Exposure) -> str:
         case Approval.KNOWING:
             stated = amount(answers.largest_stated, "%")
             return f"Risk approved {stated} of the portfolio although the limit is {amount(held.limit, '%')}"
+        case Approval.REFUSED:
+            return "Risk refused it, and it was opened all the same"
+        case Approval.UNCLEAR:
+            return "What risk answered says neither yes nor no"
+        case Approval.UNSIZED:
+            return "Risk approved, but which size it was told is not recorded"
     together = ": what is held together was not asked" if held.over_symbols else ""
     return f"Risk approved each position as within the limit of {amount(held.limit, '%')}{together}"
 
@@ -224,7 +247,13 @@ def approvals(answers: Approvals, held: Exposure) -> str:
 def approvals_detail(answers: Approvals) -> str:
     if answers.first_answer is None:
         return "llm_decisions has no risk decision within ten minutes before the entry: was the check bypassed?"
-    return f"Its answer: {answers.first_answer}."
+    inferred = ""
+    if answers.inferred:
+        inferred = (
+            f" It is not recorded with the position: it is the last in the symbol, up to "
+            f"{duration(answers.farthest_seconds)} before the entry."
+        )
+    return f"Its answer: {answers.first_answer}.{inferred}"
 
 
 def sizing(sizes: Sizing) -> str:

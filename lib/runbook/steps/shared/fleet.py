@@ -23,6 +23,8 @@ MCP_SERVERS = {
 }
 """MCP server -> the port that answers /health."""
 
+NOT_RECORDED = "(not recorded)"
+"""What the database's questions call an agent that no row names."""
 _POD_SUFFIX = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}$")
 
 
