@@ -1,6 +1,6 @@
 -- The risk limits of the sessions that ran at the alert's moment, else of the last one, as their configuration has them, and what each is worth.
 -- The order is that of sessions/latest.
--- at most: 40
+-- at most: 100
 SELECT s.id::text AS session_id, s.mode::text AS mode, s.symbol, s.started_at, s.initial_capital,
        s.config -> 'risk' ->> 'max_position_size' AS max_position_size, s.config -> 'trading' ->> 'max_positions' AS max_positions,
        s.config -> 'risk' ->> 'default_stop_loss' AS default_stop_loss, s.config -> 'risk' ->> 'min_confidence' AS min_confidence,
@@ -19,5 +19,6 @@ LEFT JOIN LATERAL (
     WHERE p.session_id = s.id AND (p.entry_time <= %(as_of)s OR p.entry_time IS NULL) AND (p.exit_time IS NULL OR p.exit_time > %(as_of)s)
 ) h ON true
 WHERE s.created_at <= %(as_of)s
+  AND (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s
+       OR s.created_at = (SELECT max(created_at) FROM trading_sessions WHERE created_at <= %(as_of)s))
 ORDER BY (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s) DESC, (s.mode = 'LIVE') DESC, h.held DESC NULLS LAST, s.created_at DESC
-LIMIT 40
