@@ -198,6 +198,47 @@ def test_data(
         assert max(answer.rows for answer in found.book.evidence.answers) <= 5_000
 
 
+def by_id(found: Investigation) -> dict[str, dict[str, Any]]:
+    return {one["id"]: one for one in found.findings}
+
+
+@pytest.mark.parametrize("world", ["several-sessions"])
+def test_a_younger_empty_session_hides_nothing(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], world: str
+) -> None:
+    platform = platforms(incidents.DEFAULT, world=world)
+    found = look("PositionLimitExceeded", platform, platform.environment)
+    exposure = by_id(found)["exposure.current"]
+    assert "holds no position" not in exposure["title"], found.describe()
+    assert "4 sessions are open, each with its own value and limits" in exposure["detail"], found.describe()
+    assert by_id(found)["exposure.limits"]["title"].endswith("by default")
+    assert "inferred" in by_id(found)["exposure.openers"]["detail"], found.describe()
+    session = by_id(look("MaxDrawdownExceeded", platform, platform.environment))["sessions.latest"]
+    assert "The open LIVE session" in session["title"]
+    assert "PAPER SOLUSDT" in session["detail"]
+
+
+@pytest.mark.parametrize("world", ["few-deployed"])
+def test_agents_that_were_never_deployed_are_not_down(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], world: str
+) -> None:
+    platform = platforms(incidents.DEFAULT, world=world)
+    found = look("AgentDown", platform, platform.environment)
+    assert by_id(found)["agents.status"]["status"] == "ok", found.describe()
+    assert "affected" not in found.conclusion.lower(), found.describe()
+    assert "Not deployed" in by_id(found)["agents.side_by_side"]["detail"], found.describe()
+
+
+@pytest.mark.parametrize("world", ["hourly-candles"])
+def test_hourly_candles_under_another_spelling_are_prices(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], world: str
+) -> None:
+    platform = platforms(incidents.DEFAULT, world=world)
+    found = look("PositionLimitExceeded", platform, platform.environment)
+    assert by_id(found)["exposure.current"]["status"] != "unknown", found.describe()
+    assert "by 1 h candles" in by_id(found)["exposure.current"]["detail"], found.describe()
+
+
 @contextmanager
 def hanging_metrics() -> Iterator[Environment]:
     with worlds.hanging() as port:
