@@ -22,6 +22,8 @@ ETHER = "00000000-0000-4000-b000-000000000001"
 PAPER = "00000000-0000-4000-b000-000000000002"
 YOUNGEST = "00000000-0000-4000-b000-000000000003"
 """The LIVE session that opened last and holds nothing."""
+_HELD = ((ETHER, "ETHUSDT", 0.6, 3_300.0), (PAPER, "SOLUSDT", 30.0, 144.0))
+"""What sessions hold beside those that were there: about 20 % of the LIVE one's value, 43 % of the PAPER one's."""
 DEPLOYED = ("technical-analyst", "orderbook-analyst")
 """The agents that the platform's base deploys; agent_status has a row of each of the others all the same."""
 
@@ -47,6 +49,20 @@ def several_sessions(platform: Platform) -> None:
                     " (SELECT id FROM trading_sessions WHERE stopped_at IS NULL ORDER BY config NULLS LAST LIMIT 1)",
                     (session, symbol),
                 )
+        for number, (session, symbol, quantity, price) in enumerate(_HELD):
+            connection.execute(
+                "INSERT INTO positions (id, session_id, symbol, side, entry_price, quantity, entry_time, stop_loss)"
+                " VALUES (%s, %s, %s, 'LONG', %s, %s, %s, %s)",
+                (
+                    f"00000000-0000-4000-b001-{number:012x}",
+                    session,
+                    symbol,
+                    price,
+                    quantity,
+                    AS_OF - timedelta(hours=2),
+                    0.9 * price,
+                ),
+            )
         connection.execute("UPDATE trading_sessions SET config = NULL")
         connection.execute("UPDATE positions SET metadata = NULL, entry_reason = 'consensus'")
 

@@ -25,7 +25,6 @@ SCHEMAS = ("platform", "documented")
 SAMPLES: dict[str, Any] = {
     **dict.fromkeys(("as_of", "before", "since", "start", "starts_at"), datetime(2026, 1, 15, tzinfo=UTC)),
     "session_id": "00000000-0000-0000-0000-000000000001",
-    "session_ids": ["00000000-0000-0000-0000-000000000001"],
     "coarse_seconds": 3600,
     "fine_seconds": 60,
     "seconds": 60,

@@ -121,3 +121,42 @@ def test_fills_are_old_when_trading_is_paused_which_is_no_reason_against_a_resta
     found = safety(fill=3600.0)
     assert found.known.is_safe
     assert found.detail.endswith("The last fill is 1 h old, as when trading is paused.")
+
+
+def sessions_table(*rows: dict[str, Any]) -> SimpleNamespace:
+    row = {
+        "session_id": "s",
+        "mode": "LIVE",
+        "symbol": "BTCUSDT",
+        "started_at": pd.Timestamp(WINDOW.start),
+        "stopped_at": pd.NaT,
+        "initial_capital": 10_000.0,
+        "total_trades": 1,
+        "losing_trades": 0,
+        "total_pnl": 1.0,
+        "max_drawdown": 0.01,
+        "roi": 0.0,
+        "open_positions": 1,
+        "max_drawdown_limit": None,
+    }
+    frame = pd.DataFrame([{**row, **changes} for changes in rows])
+    return SimpleNamespace(ask=lambda *_, **__: SimpleNamespace(frame=frame))
+
+
+def test_every_open_session_is_looked_at_and_none_is_mixed() -> None:
+    paper = {"session_id": "p", "mode": "PAPER", "symbol": "SOLUSDT", "max_drawdown": 0.2}
+    ended = {"session_id": "e", "stopped_at": pd.Timestamp(WINDOW.start), "max_drawdown": 0.5}
+    found = sessions.latest(sessions_table({}, {"session_id": "t", "symbol": "ETHUSDT"}, paper, ended), WINDOW)  # type: ignore[arg-type]
+    assert found.status is Status.WARNING
+    assert [other.session_id for other in found.known.beside] == ["t", "p"]
+    assert [other.session_id for other in found.known.partners] == ["t"]
+    assert "Over their limits: PAPER SOLUSDT fell 20.0 %, its limit is 10.0 %" in found.detail
+    assert "It configures no limit of drawdown: the default, 10.0 %, counts." in found.detail
+    untold = sessions.latest(sessions_table({}, {"session_id": "t", "max_drawdown": math.nan}), WINDOW)  # type: ignore[arg-type]
+    assert untold.status is Status.UNKNOWN
+
+
+def test_the_default_limit_counts_where_none_is_configured() -> None:
+    assert sessions.latest(sessions_table({"max_drawdown": 0.12}), WINDOW).status is Status.WARNING  # type: ignore[arg-type]
+    own = {"max_drawdown": 0.12, "max_drawdown_limit": 0.2}
+    assert sessions.latest(sessions_table(own), WINDOW).status is Status.OK  # type: ignore[arg-type]

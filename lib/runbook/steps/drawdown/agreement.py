@@ -97,6 +97,7 @@ def agreement(
         odd=tuple(name for name, by in apart.items() if abs(by) > max(_AGREE_POINTS, 0.1 * read[reference])),
         over=tuple(name for name, value in known.items() if value > limit),
         missing=missing,
+        partners=max((found.known.partners for found in (fills, performance) if found.is_known), default=0),
     )
     if len(known) < _COMPARED_LEAST:
         detail = f"There is no usable figure by {' and '.join(missing)}."

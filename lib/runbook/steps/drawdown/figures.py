@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -40,6 +40,8 @@ class Measured:
     peak_at: datetime
     curve: pd.DataFrame
     underwater: pd.DataFrame
+    partners: int = field(default=0, kw_only=True)
+    """How many other sessions of its mode are open, of which nothing is in these figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Gauge:
 class Agreement:
     """The measures side by side: `drawdown` is that of the `reference`, `odd` are those that differ from it.
 
-    `missing` are those without a figure, which is then NaN.
+    `missing` are those without a figure, which is then NaN; `partners` as in Measured.
     """
 
     reference: Measure
@@ -81,11 +83,15 @@ class Agreement:
     odd: tuple[Measure, ...]
     over: tuple[Measure, ...]
     missing: tuple[Measure, ...] = ()
+    partners: int = 0
 
     @property
     def only_the_gauge_is_odd(self) -> bool:
-        """Whether the other two agree against it: one alone may itself be what is wrong."""
-        return self.odd == (Measure.GAUGE,) and not self.missing
+        """Whether the other two agree against it: one alone may itself be what is wrong.
+
+        Beside other open sessions it need not be: the gauge is the platform's, the other measures are of one session.
+        """
+        return self.odd == (Measure.GAUGE,) and not self.missing and not self.partners
 
     @property
     def gauge_error(self) -> float:

@@ -23,7 +23,7 @@ from runbook.words import capitalised
 def losing_positions(session: Finding[Session], database: Database, window: Window) -> Finding[LosingPositions]:
     """Losing trades: the session's closed positions with the greatest losses, and realised against unrealised PnL."""
     trading = session.known
-    arguments = {"session_ids": trading.account, "as_of": window.as_of}
+    arguments = {"session_id": trading.session_id, "as_of": window.as_of}
     sums, worst = at_once(
         lambda: database.ask("positions/totals", **arguments), lambda: database.ask("positions/losing", **arguments)
     )
@@ -43,11 +43,11 @@ def losing_positions(session: Finding[Session], database: Database, window: Wind
         realized_pnl=realized,
         unrealized_pnl=unrealized,
         fees=float(totals["fees"]),
-        gap=_gap(realized + unrealized, trading.account_pnl),
+        gap=_gap(realized + unrealized, trading.total_pnl),
         shown=len(frame),
         shown_pnl=float(frame["realized_pnl"].sum()) if len(frame) else 0.0,
     )
-    is_notable = realized < -0.01 * trading.account_capital or figures.without_pnl
+    is_notable = realized < -0.01 * trading.initial_capital or figures.without_pnl
     units = {
         "quantity": "",
         "entry_price": "",
@@ -80,7 +80,7 @@ def contributions(
     measured = fills.known
     since = fall_began(measured, window)
     frame = database.ask(
-        "positions/contributions", session_ids=session.known.account, since=since, as_of=window.as_of
+        "positions/contributions", session_id=session.known.session_id, since=since, as_of=window.as_of
     ).frame
     if frame.empty:
         nothing = "So no agent, symbol or side lost anything."

@@ -28,12 +28,12 @@ _COARSE_BUCKETS = 300
 
 
 def from_fills(session: Finding[Session], database: Database, window: Window) -> Finding[ByFills]:
-    """Drawdown from fills: cash and quantities of every fill of the account, priced with the candles of the time."""
+    """Drawdown from fills: cash and quantities of every fill, priced with the candles of the time."""
     trading = session.known
     grid = _grid(trading, window)
     answers = at_once(
         lambda: database.ask("drawdown/fills", **grid),
-        lambda: database.ask("market/closes", since=trading.account_began, **grid),
+        lambda: database.ask("market/closes", since=trading.started_at, **grid),
     )
     fills, closes = (answer.frame for answer in answers)
     if fills.empty:
@@ -50,10 +50,16 @@ def from_fills(session: Finding[Session], database: Database, window: Window) ->
     if nameless := without_price(fills, closes, window.as_of):
         detail = f"What is held of it has no value that could be told: {TOO_OLD}."
         return Finding(Status.UNKNOWN, f"Drawdown from fills: there is no usable price of {names(nameless)}", detail)
-    whole = from_cash_and_quantities(fills, closes, trading.account_capital, trading.account_began)
+    whole = from_cash_and_quantities(fills, closes, trading.initial_capital, trading.started_at)
     curve = whole.dropna(subset=["value"]).reset_index(drop=True)
     unpriced = whole.loc[whole["value"].isna(), "time"]
-    figures = ByFills(Measure.FILLS, limit_of(0.0, trading.account_limit), **measured(curve), closes=closes)
+    figures = ByFills(
+        Measure.FILLS,
+        limit_of(0.0, trading.max_drawdown_limit),
+        **measured(curve),
+        closes=closes,
+        partners=len(trading.partners),
+    )
     return Finding(
         graded(figures.drawdown > figures.threshold, False, len(unpriced)),
         wording.measured(figures),
@@ -73,13 +79,14 @@ def from_performance(session: Finding[Session], database: Database, window: Wind
             "Drawdown from performance rows: there are none",
             "performance_metrics holds no usable total_value for this session.",
         )
-    newest = usable.groupby("session_id")["time"].max()
-    if silent := [session for session in trading.account if session not in newest.index]:
-        title = f"Drawdown from performance rows: {len(silent)} of {len(trading.account)} open sessions have none"
-        return Finding(Status.UNKNOWN, title, "What the account is worth is the sum of all of them.")
-    curve = _with_extremes(usable) if len(newest) == 1 else _summed(usable, trading)
-    figures = Measured(Measure.PERFORMANCE, limit_of(0.0, trading.account_limit), **measured(curve))
-    age_seconds = (pd.Timestamp(window.as_of) - newest.min()).total_seconds()
+    curve = _with_extremes(usable)
+    figures = Measured(
+        Measure.PERFORMANCE,
+        limit_of(0.0, trading.max_drawdown_limit),
+        **measured(curve),
+        partners=len(trading.partners),
+    )
+    age_seconds = (pd.Timestamp(window.as_of) - usable["time"].max()).total_seconds()
     if trading.is_open and age_seconds > _STALE_SECONDS:
         then = f"By it the drawdown was {amount(figures.drawdown, '%')} then; what came since is not known."
         title = f"Drawdown from performance rows: the last usable one is {duration(age_seconds)} old"
@@ -106,21 +113,6 @@ def _with_extremes(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["time", "order"], ignore_index=True)[["time", "value"]]
 
 
-def _summed(rows: pd.DataFrame, trading: Session) -> pd.DataFrame:
-    """The equity curve (time, value) of several sessions together: the last values, before the first the capital.
-
-    The extremes of different sessions within a bucket need not fall together, so they are left out.
-    """
-    capitals = {trading.session_id: trading.initial_capital}
-    capitals |= {other.session_id: other.initial_capital for other in trading.partners}
-    by_session = rows.astype({"last": "float64"}).pivot_table(
-        index="bucket", columns="session_id", values="last", aggfunc="last"
-    )
-    values = by_session.ffill().fillna(capitals).sum(axis=1)
-    times = rows.groupby("bucket")["time"].max().reindex(values.index)
-    return pd.DataFrame({"time": times.to_numpy(), "value": values.to_numpy()})
-
-
 def measured(curve: pd.DataFrame) -> dict[str, Any]:
     """The fields of Measured that follow from an equity curve (time, value)."""
     values, times = curve["value"], curve["time"]
@@ -139,10 +131,10 @@ def measured(curve: pd.DataFrame) -> dict[str, Any]:
 
 def _grid(session: Session, window: Window) -> dict[str, Any]:
     """Session and bucket sizes: some 400 buckets in the window, 300 before it, whatever the session's length."""
-    before = max((window.start - session.account_began).total_seconds(), 0)
+    before = max((window.start - session.started_at).total_seconds(), 0)
     return {
-        "session_ids": session.account,
-        "started_at": session.account_began,
+        "session_id": session.session_id,
+        "started_at": session.started_at,
         "start": window.start,
         "as_of": window.as_of,
         "fine_seconds": max(30, math.ceil(window.seconds / _FINE_BUCKETS / 30) * 30),

@@ -109,6 +109,11 @@ def _decision(findings: Findings, drawdown: float | None, limit: float) -> Decis
         deepest = amount(fills.deepest, "%")
         back = f"The drawdown was {deepest} at its deepest and is back under the threshold: {shown}."
         return Decision(Status.WARNING, Choice.WATCH, back)
+    session = findings.get(sessions.Session)
+    if session is not None and session.over:
+        others = ", ".join(f"{other.mode} {other.symbol}" for other in session.over[:3])
+        beside = f"This session is within its threshold: {shown}. Over theirs by their own rows: {others}."
+        return Decision(Status.WARNING, Choice.WATCH, beside)
     return Decision(Status.OK, Choice.CONTINUE, f"Healthy: {shown}.")
 
 

@@ -117,6 +117,11 @@ def agreement_detail(figures: Agreement) -> str:
             "What fired is the exporter's figure, not a loss of that size."
         )
     odd = " and ".join(figures.odd)
+    if figures.partners and figures.odd == (Measure.GAUGE,):
+        return (
+            f"{counted(figures.partners, 'other session')} of its mode are open: the gauge is the whole platform's, "
+            "the other measures are of this session, so they need not agree."
+        )
     if figures.reference is not Measure.FILLS:
         return f"Which of the two is right is not known without the fills. Find out why {odd} differs."
     return f"Trust the fills: they are what was traded. Find out why {odd} differ before acting on them."

@@ -20,6 +20,7 @@ from runbook.steps.exposure.figures import (
     Reduction,
     Sizing,
 )
+from runbook.steps.shared.fleet import NOT_RECORDED
 from runbook.words import amount, counted, duration, names, percent, plural
 
 
@@ -261,6 +262,8 @@ def sizing(sizes: Sizing) -> str:
     if not sizes.agents:
         return f"No agent opened a position above {most} in this session"
     over = f"{amount(sizes.over)} {plural(sizes.over, 'position')}"
+    if NOT_RECORDED in sizes.agents:
+        return f"{over} above {most} in this session; by which agent is not recorded"
     return f"{names(sizes.agents, 3)} opened {over} above {most} in this session"
 
 

@@ -36,8 +36,9 @@ class Beside:
 class Session:
     """The trading session in question, and those that are open beside it; NaN for what its row does not hold.
 
-    A session trades one symbol, and several run at once: what is traded for real is all of the LIVE ones together, what
-    is tried is all of the PAPER ones. Those of its own mode are its `account`; the other mode is in no sum.
+    A session trades one symbol, and several run at once, each with its own capital and limits. In question is a LIVE
+    one before a PAPER one, and of those the one with the deepest drawdown by its own row: what others lost or did not is
+    in none of its figures.
     """
 
     session_id: str
@@ -54,36 +55,18 @@ class Session:
 
     @property
     def partners(self) -> tuple[Beside, ...]:
-        """The other sessions of its account."""
+        """The others of its mode, which metrics of the whole platform do not tell from it."""
         return tuple(other for other in self.beside if other.mode == self.mode)
-
-    @property
-    def account(self) -> list[str]:
-        """The ids of the account's sessions, its own first."""
-        return [self.session_id, *(other.session_id for other in self.partners)]
-
-    @property
-    def account_began(self) -> datetime:
-        return min((self.started_at, *(other.started_at for other in self.partners)))
-
-    @property
-    def account_capital(self) -> float:
-        return self.initial_capital + sum(other.initial_capital for other in self.partners)
-
-    @property
-    def account_pnl(self) -> float:
-        return self.total_pnl + sum(other.total_pnl for other in self.partners)
-
-    @property
-    def account_limit(self) -> float:
-        """The strictest of the account's own limits of drawdown; NaN where none is configured."""
-        limits = [self.max_drawdown_limit, *(other.max_drawdown_limit for other in self.partners)]
-        return min((limit for limit in limits if math.isfinite(limit)), default=math.nan)
 
     @property
     def over(self) -> tuple[Beside, ...]:
         """Those beside it whose own drawdown is over their own limit."""
         return tuple(other for other in self.beside if other.max_drawdown > limit_in_force(other))
+
+    @property
+    def untold(self) -> tuple[Beside, ...]:
+        """Those beside it whose row holds no usable drawdown."""
+        return tuple(other for other in self.beside if not math.isfinite(other.max_drawdown))
 
 
 def limit_in_force(session: Session | Beside) -> float:

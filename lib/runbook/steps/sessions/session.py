@@ -72,7 +72,7 @@ def latest(database: Database, window: Window) -> Finding[Session]:
     }
     shown = frame.head(max(_SHOWN, 1 + len(found.beside)))
     return Finding(
-        graded(critical=False, warning=is_over or missing or found.over),
+        graded(False, is_over or missing or found.over, found.untold),
         wording.session_title(found),
         wording.session_detail(row, missing) + wording.default_limit(found) + wording.beside(found),
         found,

@@ -58,6 +58,9 @@ def beside(found: Session) -> str:
         for other in found.over[:6]
     )
     line = f" It trades {found.symbol}. Open beside it: {others}{more}."
+    if found.untold:
+        untold = ", ".join(f"{other.mode} {other.symbol}" for other in found.untold[:6])
+        line = f"{line} No usable drawdown in the row of {untold}."
     return f"{line} Over their limits: {over}." if over else line
 
 

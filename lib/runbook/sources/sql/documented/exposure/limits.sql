@@ -1,5 +1,5 @@
 -- The risk limits of the sessions that ran at the alert's moment, else of the last one, as their configuration has them, and what each is worth.
--- The order is that of sessions/latest.
+-- Live before paper, the one that holds most first.
 -- at most: 100
 SELECT s.session_id::text AS session_id, s.mode::text AS mode, s.symbol, s.started_at, s.initial_capital,
        s.config -> 'risk' ->> 'max_position_size' AS max_position_size, s.config -> 'trading' ->> 'max_positions' AS max_positions,

@@ -1,4 +1,4 @@
--- Cash and quantity changes by symbol and bucket, from every fill of the sessions up to the report, and fills without a usable number.
+-- Cash and quantity changes by symbol and bucket, from every fill of the session up to the report, and fills without a usable number.
 -- OFFSET 0 keeps it to a look-up for each order: the planner can misjudge how many fills an order has, and read all there are.
 -- at most: 5000
 SELECT t.symbol,
@@ -13,6 +13,6 @@ CROSS JOIN LATERAL (
     SELECT *, quantity <> 'NaN' AND quote_quantity <> 'NaN' AND coalesce(commission, 0) <> 'NaN' AS usable
     FROM trades WHERE order_id = o.id AND executed_at <= %(as_of)s AND isfinite(executed_at) OFFSET 0
 ) t
-WHERE o.session_id = ANY(%(session_ids)s::uuid[])
+WHERE o.session_id = %(session_id)s::uuid
 GROUP BY 1, 2
 ORDER BY 2

@@ -1,8 +1,8 @@
--- The last close of each bucket for the symbols that the sessions traded; buckets are finer from the window's start on.
+-- The last close of each bucket for the symbols that the session traded; buckets are finer from the window's start on.
 -- Of the finest candles that a symbol has in the window, under either spelling; before it an hour's candles where buckets are as wide.
 -- at most: 5000
 WITH traded AS (
-    SELECT DISTINCT symbol FROM positions WHERE session_id = ANY(%(session_ids)s::uuid[]) AND (entry_time <= %(as_of)s OR entry_time IS NULL)
+    SELECT DISTINCT symbol FROM positions WHERE session_id = %(session_id)s::uuid AND (entry_time <= %(as_of)s OR entry_time IS NULL)
 ), spelled AS (
     SELECT symbol, unnest(ARRAY[symbol, replace(symbol, '/', ''), regexp_replace(symbol, '^(\w+?)(USDT|USDC|FDUSD|BUSD|TUSD|USD|EUR|BTC|ETH|BNB)$', '\1/\2')]) AS priced_as
     FROM traded

@@ -5,7 +5,7 @@
 WITH held AS (
     SELECT p.*, p.entry_time < %(since)s AS was_open, p.exit_time IS NULL OR p.exit_time > %(as_of)s AS is_open
     FROM positions p
-    WHERE p.session_id = ANY(%(session_ids)s::uuid[]) AND p.entry_time <= %(as_of)s
+    WHERE p.session_id = %(session_id)s::uuid AND p.entry_time <= %(as_of)s
       AND (p.exit_time IS NULL OR p.exit_time > %(since)s)
 ), marks AS (
     SELECT s.symbol, min(c.close) FILTER (WHERE m.at = %(since)s) AS since_close, min(c.close) FILTER (WHERE m.at = %(as_of)s) AS last_close

@@ -1,4 +1,4 @@
--- Trading sessions as of the report: all that ran at the alert's moment, live before paper, the one that holds most first, and the 5 latest.
+-- Trading sessions as of the report: all that ran at the alert's moment, live before paper, the deepest drawdown first, and the 5 latest.
 -- at most: 100
 SELECT s.id::text AS session_id, s.mode::text AS mode, s.symbol, s.exchange, s.started_at, s.stopped_at,
        s.initial_capital, s.final_capital, s.total_trades, s.winning_trades, s.losing_trades, s.total_pnl, s.max_drawdown,
@@ -13,4 +13,5 @@ WHERE s.created_at <= %(as_of)s
   AND (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s
        OR s.created_at >= (SELECT min(l.created_at) FROM (SELECT created_at FROM trading_sessions WHERE created_at <= %(as_of)s
                                                           ORDER BY created_at DESC LIMIT 5) l))
-ORDER BY (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s) DESC, (s.mode = 'LIVE') DESC, h.held DESC NULLS LAST, s.created_at DESC
+ORDER BY (s.stopped_at IS NULL OR s.stopped_at >= %(starts_at)s) DESC, (s.mode = 'LIVE') DESC,
+         nullif(s.max_drawdown, 'NaN') DESC NULLS LAST, h.held DESC NULLS LAST, s.created_at DESC
