@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 FILL_STALE_SECONDS = 15 * 60
 CANDLE_STALE_SECONDS = 3 * 60
+_CANDLE_SECONDS = {"5m": 300, "15m": 900, "1h": 3600}
+
+
+def candle_stale_seconds(interval: str) -> int:
+    """How long ago the last candle may have begun: 3 minutes, where there are longer ones alone two of theirs more."""
+    return CANDLE_STALE_SECONDS + 2 * _CANDLE_SECONDS.get(interval, 0)
 
 
 @dataclass(frozen=True, slots=True)
