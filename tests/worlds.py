@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,65 @@ def nan(platform: Platform) -> None:
         connection.execute("UPDATE candlesticks SET close = 'NaN' WHERE right(id::text, 1) < '2'")
         connection.execute("UPDATE agent_status SET avg_confidence = NULL, last_heartbeat = NULL")
     platform.replace_metrics(lambda series: map(_with_holes, series))
+
+
+def no_numbers(platform: Platform) -> None:
+    """A fill, performance rows and candles that are NaN, moments that are infinite, samples that are +Inf or NaN."""
+    with psycopg.connect(platform.admin_url) as connection:
+        connection.execute(
+            "UPDATE trades SET quote_quantity = 'NaN'"
+            " WHERE id = (SELECT id FROM trades ORDER BY executed_at DESC LIMIT 1)"
+        )
+        connection.execute(
+            "UPDATE performance_metrics SET total_value = 'NaN', max_drawdown = 'NaN' WHERE right(id::text, 1) < '2'"
+        )
+        connection.execute("UPDATE candlesticks SET high = 'NaN', quote_volume = 'NaN' WHERE right(id::text, 1) < '2'")
+        connection.execute(
+            "UPDATE trading_sessions SET stopped_at = 'infinity', total_pnl = 'NaN' WHERE stopped_at IS NULL"
+        )
+        connection.execute("UPDATE orchestrator_state SET resumed_at = '-infinity', updated_at = 'infinity'")
+        connection.execute(
+            "UPDATE positions SET exit_time = 'infinity', unrealized_pnl = 'NaN' WHERE exit_time IS NULL"
+        )
+    platform.replace_metrics(lambda series: map(_without_numbers, series))
+
+
+def no_prices(platform: Platform) -> None:
+    """Candles that end three hours before the report, whatever else goes on."""
+    with psycopg.connect(platform.admin_url) as connection:
+        connection.execute("DELETE FROM candlesticks WHERE close_time > %s", (AS_OF - timedelta(hours=3),))
+
+
+def hourly(platform: Platform) -> None:
+    """Candles of an hour alone, and under the other spelling of their symbols."""
+    with psycopg.connect(platform.admin_url) as connection:
+        connection.execute("DELETE FROM candlesticks WHERE interval <> '1h'")
+        connection.execute("UPDATE candlesticks SET symbol = replace(symbol, 'USDT', '/USDT')")
+
+
+def future(platform: Platform) -> None:
+    """Heartbeats from a clock that is an hour ahead."""
+    with psycopg.connect(platform.admin_url) as connection:
+        connection.execute("UPDATE agent_status SET last_heartbeat = %s", (AS_OF + timedelta(hours=1),))
+
+
+def young(platform: Platform) -> None:
+    """A platform of ten minutes that has not traded yet: nothing in its tables or its metrics is older."""
+    since = AS_OF - timedelta(minutes=10)
+    written = {
+        "agent_signals": "created_at",
+        "llm_decisions": "created_at",
+        "candlesticks": "open_time",
+        "audit_logs": "timestamp",
+        "performance_metrics": "metric_time",
+    }
+    with psycopg.connect(platform.admin_url) as connection:
+        connection.execute("TRUNCATE trades, orders, positions")
+        connection.execute("UPDATE trading_sessions SET started_at = %s WHERE stopped_at IS NULL", (since,))
+        for table, column in written.items():
+            names = map(sql.Identifier, (table, column))
+            connection.execute(sql.SQL("DELETE FROM {} WHERE {} < %s").format(*names), (since,))
+    platform.replace_metrics(lambda series: (_since(line, since) for line in series))
 
 
 def hostile(platform: Platform) -> None:
@@ -229,6 +288,11 @@ WORLDS: dict[str, Callable[[Platform], None]] = {
     "empty": empty,
     "no-session": no_session,
     "nan": nan,
+    "no-numbers": no_numbers,
+    "no-prices": no_prices,
+    "hourly": hourly,
+    "future": future,
+    "young": young,
     "hostile": hostile,
     "huge": huge,
     **LIFELIKE,
@@ -242,6 +306,21 @@ def _with_holes(series: Series) -> Series:
     values[::3] = np.nan
     values[-1] = np.nan
     return replace(series, values=values)
+
+
+def _without_numbers(series: Series) -> Series:
+    """Every fifth sample NaN, and +Inf at the end; of counters too, which should never be."""
+    if series.name == "ALERTS":
+        return series
+    values = series.values.astype("float64")
+    values[::5] = np.nan
+    values[-3:] = np.inf
+    return replace(series, values=values)
+
+
+def _since(series: Series, moment: datetime) -> Series:
+    is_young = series.times >= moment.timestamp()
+    return replace(series, times=series.times[is_young], values=series.values[is_young])
 
 
 def _with_nasty_labels(series: Iterator[Series]) -> Iterator[Series]:

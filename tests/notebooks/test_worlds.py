@@ -17,6 +17,7 @@ import pytest
 
 from cryptofunk_demo import incidents
 from cryptofunk_demo.platform import Platform
+from runbook.outcome import Status
 from tests import worlds
 from tests.notebooks.conftest import NOTEBOOKS, Investigation, alert_of, incidents_of
 from tests.notebooks.inspection import inspect, password_of
@@ -238,6 +239,90 @@ def test_hourly_candles_under_another_spelling_are_prices(
     found = look("PositionLimitExceeded", platform, platform.environment)
     assert by_id(found)["exposure.current"]["status"] != "unknown", found.describe()
     assert "by 1 h candles" in by_id(found)["exposure.current"]["detail"], found.describe()
+
+
+@pytest.mark.parametrize("procedure", NOTEBOOKS)
+@pytest.mark.parametrize("world", ["no-numbers", "no-prices", "young"])
+def test_nothing_is_ok_that_rests_on_what_is_none(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], procedure: str, world: str
+) -> None:
+    platform = platforms("healthy", world=world)
+    found = look(procedure, platform, platform.environment)
+    for finding in found.book.findings:
+        if finding.status is Status.OK:
+            assert not [answer.missing for answer in finding.answers if answer.missing], finding.title
+            assert "as far as" not in finding.title.lower()
+            assert "n/a" not in finding.title, finding.title
+
+
+def test_a_fill_that_is_none_makes_no_drawdown(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform]
+) -> None:
+    """One NaN fill once made 16.9 % of 12.3 %, with "Trust the fills"."""
+    platform = platforms("flash-crash", world="no-numbers")
+    found = look("MaxDrawdownExceeded", platform, platform.environment)
+    fills = by_id(found)["drawdown.from_fills"]
+    assert (fills["status"], "1 of 209 fills has no usable number" in fills["title"]) == ("unknown", True)
+    assert "Trust the fills" not in found.describe()
+    assert "12.3 %" in found.outcome["verdict"]
+    assert by_id(found)["sessions.latest"]["title"].startswith("The open LIVE session")
+    assert by_id(found)["sessions.paused"]["status"] == "warning"
+
+
+@pytest.mark.parametrize("procedure", ["MaxDrawdownExceeded", "PositionLimitExceeded", "TradingSessionFailure"])
+def test_without_a_price_nothing_is_worth_what_was_paid(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], procedure: str
+) -> None:
+    platform = platforms("flash-crash", world="no-prices")
+    found = look(procedure, platform, platform.environment)
+    positions = by_id(found)["exposure.open_positions"]
+    assert "worth what is not known" in positions["title"]
+    assert "There is no usable price of BTCUSDT" in positions["detail"]
+    assert "0.00 USDT at the last closes" not in found.describe()
+    if procedure == "MaxDrawdownExceeded":
+        assert by_id(found)["drawdown.from_fills"]["status"] == "unknown"
+        assert by_id(found)["drawdown.agreement"]["title"].startswith(
+            "Performance_metrics and gauge agree: drawdown 12.3 %"
+        )
+    if procedure == "PositionLimitExceeded":
+        assert by_id(found)["exposure.current"]["status"] == "unknown"
+        assert found.outcome["status"] == "unknown"
+
+
+@pytest.mark.parametrize("procedure", ["MaxDrawdownExceeded", "PositionLimitExceeded"])
+def test_candles_of_an_hour_under_another_spelling_are_prices(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform], procedure: str
+) -> None:
+    platform = platforms("healthy", world="hourly")
+    found = look(procedure, platform, platform.environment)
+    positions = by_id(found)["exposure.open_positions"]
+    assert positions["status"] == "ok"
+    assert "XRPUSDT by 1 h candles and candles of XRP/USDT" in positions["detail"]
+    if procedure == "MaxDrawdownExceeded":
+        assert by_id(found)["drawdown.from_fills"]["status"] == "ok"
+        assert by_id(found)["drawdown.agreement"]["title"].startswith("All three measures agree")
+
+
+def test_heartbeats_from_the_future_are_not_agents_that_run(
+    look: Callable[..., Investigation], platforms: Callable[..., Platform]
+) -> None:
+    platform = platforms("healthy", world="future")
+    found = look("AgentDown", platform, platform.environment)
+    assert by_id(found)["agents.status"]["status"] == "unknown"
+    assert "from the future" in by_id(found)["agents.status"]["title"]
+    assert found.outcome["status"] == "unknown"
+
+
+def test_an_unknown_metric_is_not_zero(look: Callable[..., Investigation], platforms: Callable[..., Platform]) -> None:
+    platform = platforms("healthy")
+    book = look("SystemHealth", platform, platform.environment).book
+    unknown = book.promql("no_such_metric")
+    assert (unknown.status, unknown.title) == (Status.UNKNOWN, "PromQL: no rows")
+    assert "Prometheus knows no no_such_metric" in unknown.detail
+    known = book.promql('cryptofunk_total_pnl{job="nobody"}')
+    assert "Prometheus knows cryptofunk_total_pnl, but has no sample that fits" in known.detail
+    assert book.promql("cryptofunk_total_pnl").status is Status.OK
+    assert book.sql("SELECT 1 WHERE false").status is Status.UNKNOWN
 
 
 @contextmanager

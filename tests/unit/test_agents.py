@@ -397,6 +397,7 @@ def test_a_limit_that_is_not_known_is_not_guessed() -> None:
         (3, 4, 200, "as usual"),
         (4, 1, 200, "quiet"),  # above three gaps, but not yet five minutes
         (18, 4, 2, "quiet"),  # no habit known
+        (3, 4, 2, "habit not known"),
         (50, 4, 2, "silent"),
     ],
 )
@@ -411,8 +412,10 @@ def test_silence_is_measured_by_an_agents_own_gaps(minutes: int, p95_minutes: in
     assert list(found.tables[0].frame["state"]) == [state]
     assert ("as usual" in found.title) == (state == "as usual")
     assert (found.status is Status.OK) == (state == "as usual")
-    assert found.known.silent == (("a",) if state == "silent" else ())
-    assert found.known.quiet == (("a",) if state == "quiet" else ())
+    assert found.figures is not None
+    assert found.figures.silent == (("a",) if state == "silent" else ())
+    assert found.figures.quiet == (("a",) if state == "quiet" else ())
+    assert (found.status is Status.UNKNOWN) == (state == "habit not known")
 
 
 def test_an_agent_without_any_signal_in_the_window_is_silent_too() -> None:
@@ -421,7 +424,7 @@ def test_an_agent_without_any_signal_in_the_window_is_silent_too() -> None:
     habit = {"gaps": [9], "median_seconds": [60.0], "p95_seconds": [90.0]}
     habits = pd.DataFrame({"agent_name": ["b"], **habit, "last": [last - timedelta(days=1)]})
     table = signal_habits(made, habits, WINDOW)
-    assert list(table["agent"] + " " + table["state"]) == ["b silent", "a as usual"]
+    assert list(table["agent"] + " " + table["state"]) == ["b silent", "a habit not known"]
 
 
 @pytest.mark.parametrize(

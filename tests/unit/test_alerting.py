@@ -19,6 +19,7 @@ from runbook.steps.platform import MergedLog
 
 MOMENT = datetime(2026, 1, 15, 14, 2, tzinfo=UTC)
 WINDOW = Window(MOMENT - timedelta(hours=6), MOMENT, MOMENT + timedelta(minutes=8))
+QUANTILE = "histogram_quantile(0.95, sum by (le) (rate({}_bucket[5m])))"
 PODS = pd.DataFrame(
     {
         "name": ["redis-abc-1", "trend-agent-x-2", "market-data-server-y-3"],
@@ -213,3 +214,33 @@ def test_a_condition_that_no_longer_holds_is_watched() -> None:
     verdict = conclusion(judged(holds=False), REDIS)
     assert (verdict.status, verdict.decision) == (Status.OK, "no action, watch")
     assert verdict.summary.startswith("Healthy: the alert's condition does not hold")
+
+
+@pytest.mark.parametrize(
+    ("measured", "value", "limit", "status", "says"),
+    [
+        (QUANTILE.format("cryptofunk_agent_processing_duration_ms"), 5_000.0, 5_000, Status.UNKNOWN, "cannot be told"),
+        (
+            QUANTILE.format("cryptofunk_agent_processing_duration_ms"),
+            4_000.0,
+            5_000,
+            Status.OK,
+            "it is 4,000, not over",
+        ),
+        (QUANTILE.format("cryptofunk_agent_processing_duration_ms"), 5_000.0, 3_000, Status.WARNING, "at least 5,000"),
+        (QUANTILE.format("cryptofunk_vector_search_latency_seconds"), 10.0, 10, Status.UNKNOWN, "at least 10, where"),
+        ("cryptofunk_agent_processing_duration_ms_sum", 5_000.0, 5_000, Status.OK, "it is 5,000, not over"),
+    ],
+)
+def test_a_quantile_at_its_histogram_s_end_may_be_over_any_limit(
+    measured: str, value: float, limit: int, status: Status, says: str
+) -> None:
+    """AgentHighProcessingTime asks for over 5,000 ms of a histogram that ends there."""
+    rule = Rule(f"{measured} > {limit}", measured, ">", str(limit), 60.0, "ok", linked=False, differs=False)
+    times = pd.date_range(end=WINDOW.as_of, periods=5, freq="60s")
+    frame = pd.DataFrame({"time": times, "value": value, "what": "value"})
+    source = SimpleNamespace(range=lambda *_, **__: SimpleNamespace(frame=frame))
+    alert = Alert("X", {"alertname": "X"}, {}, MOMENT)
+    found = alerting.evaluated(Finding(Status.OK, "", figures=rule), alert, source, WINDOW)  # type: ignore[arg-type]
+    assert found.status is status
+    assert says in found.title

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -320,3 +321,21 @@ def test_a_dip_under_the_limit_begins_a_new_rise() -> None:
 )
 def test_few_counts_are_only_called_fewer_when_chance_is_unlikely(count: int, expected: float, fewer: bool) -> None:
     assert trading_flow.fewer(count, expected) is fewer
+
+
+@pytest.mark.parametrize(
+    ("minutes", "status", "title"),
+    [
+        (24 * 60, Status.OK, "No breaker opened in 24 h"),
+        (180, Status.OK, "No breaker opened in the 3 h since they are measured"),
+        (10, Status.UNKNOWN, "No breaker opened in the 10 min since they are measured"),
+    ],
+)
+def test_a_day_is_a_day_only_where_it_was_measured(minutes: int, status: Status, title: str) -> None:
+    first = (WINDOW.as_of - timedelta(minutes=minutes)).timestamp()
+    values = {"day": 0.0, "week": 0.0, "share": 0.0, "first": first}
+    rows = [{"service": "llm", "what": what, "value": value, "time": MOMENT} for what, value in values.items()]
+    frame = pd.DataFrame(rows)
+    source = SimpleNamespace(instant=lambda *_: SimpleNamespace(frame=frame))
+    found = breakers.frequency(source, WINDOW)  # type: ignore[arg-type]
+    assert (found.status, found.title) == (status, title)

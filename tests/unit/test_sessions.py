@@ -87,7 +87,8 @@ def orders(*protects: bool) -> pd.DataFrame:
 
 def safety(stray: int = 0, bare: int = 0, candle: float = 30.0, fill: float = 60.0) -> Finding[RestartSafety]:
     held = known(OpenPositions(without_stop=bare))
-    fresh = known(Freshness(fill, math.nan, math.nan, candle, math.nan, stale=()))
+    stale = () if candle <= 180 else ("candle",)
+    fresh = known(Freshness(fill, math.nan, math.nan, candle, math.nan, stale=stale))
     table = orders(*[False] * stray, True)
     database: Any = SimpleNamespace(ask=lambda *_, **__: SimpleNamespace(frame=table))
     return sessions.restart_safety(held, fresh, database, WINDOW)
@@ -160,3 +161,23 @@ def test_the_default_limit_counts_where_none_is_configured() -> None:
     assert sessions.latest(sessions_table({"max_drawdown": 0.12}), WINDOW).status is Status.WARNING  # type: ignore[arg-type]
     own = {"max_drawdown": 0.12, "max_drawdown_limit": 0.2}
     assert sessions.latest(sessions_table(own), WINDOW).status is Status.OK  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("candle", "minutes", "stale"),
+    [("1m", 2, False), ("1m", 10, True), ("1h", 70, False), ("1h", 130, True), (None, 10, True)],
+)
+def test_candles_of_an_hour_are_not_stale_within_it(candle: str | None, minutes: int, stale: bool) -> None:
+    now = pd.Timestamp(WINDOW.as_of)
+    row = dict.fromkeys(("last_fill", "last_order", "last_signal", "last_performance"), now)
+    frame = pd.DataFrame([{**row, "last_candle": now - pd.Timedelta(minutes=minutes), "candle": candle}])
+    database: Any = SimpleNamespace(ask=lambda *_, **__: SimpleNamespace(frame=frame))
+    assert ("candle" in sessions.activity(database, WINDOW).known.stale) == stale
+
+
+def test_a_session_without_a_beginning_is_not_known() -> None:
+    row = dict.fromkeys(("initial_capital", "total_pnl", "roi", "max_drawdown", "max_drawdown_limit"), 1.0)
+    frame = pd.DataFrame([{**row, "session_id": "s", "mode": "LIVE", "started_at": pd.NaT, "stopped_at": pd.NaT}])
+    database: Any = SimpleNamespace(ask=lambda *_, **__: SimpleNamespace(frame=frame))
+    found = sessions.latest(database, WINDOW)
+    assert (found.status, found.figures) == (Status.UNKNOWN, None)

@@ -87,12 +87,15 @@ class Online:
 class Signals:
     """Signals made in the window, and the agents that fell silent or quiet against their own habit.
 
+    The `untold` made too few before to have one, and are held against a quarter of an hour.
+
     `grid`: signals by agent (rows) and time (columns); None where nobody made one, then EVERY_AGENT is silent.
     """
 
     count: int
     silent: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
+    untold: tuple[str, ...] = ()
     last_at: datetime | None = None
     grid: pd.DataFrame | None = None
 

@@ -20,8 +20,8 @@ _HABIT_SECONDS = 900
 def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> pd.DataFrame:
     """One row an agent, the longest without a signal first: its signals of the window (`made`) against its `habits`.
 
-    `state` is "silent", "quiet" (longer than 95 % of its gaps) or "as usual". Agents with a habit and no signal in
-    the window count.
+    `state` is "silent", "quiet" (longer than 95 % of its gaps), "as usual", or "habit not known" for one that is
+    neither and made too few signals to have one. Agents with a habit and no signal in the window count.
     """
     usual = {str(row["agent_name"]): row for row in habits.to_dict("records")}
     last = {name: row["last"] for name, row in usual.items()} | made.groupby("agent_name")["last"].max().to_dict()
@@ -37,7 +37,7 @@ def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> p
         rows.append(
             {
                 "agent": str(name),
-                "state": _state(age, limit),
+                "state": _state(age, limit, has_habit=math.isfinite(p95)),
                 "signals": int(counts.get(name, 0)),
                 "last signal": last[name],
                 "age": age,
@@ -48,7 +48,9 @@ def signal_habits(made: pd.DataFrame, habits: pd.DataFrame, window: Window) -> p
     return pd.DataFrame(rows).sort_values("age", ascending=False, ignore_index=True)
 
 
-def _state(age_seconds: float, limit_seconds: float) -> str:
+def _state(age_seconds: float, limit_seconds: float, *, has_habit: bool) -> str:
     if age_seconds > max(SIGNAL_GAPS * limit_seconds, SILENT_SECONDS):
         return "silent"
-    return "quiet" if age_seconds > limit_seconds else "as usual"
+    if age_seconds > limit_seconds:
+        return "quiet"
+    return "as usual" if has_habit else "habit not known"

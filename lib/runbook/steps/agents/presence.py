@@ -122,13 +122,14 @@ def signals(database: Database, window: Window) -> Finding[Signals]:
         count=int(frame["signals"].sum()),
         silent=tuple(map(str, table.loc[table["state"] == "silent", "agent"])),
         quiet=tuple(map(str, table.loc[is_quiet, "agent"])),
+        untold=tuple(map(str, table.loc[table["state"] == "habit not known", "agent"])),
         last_at=table["last signal"].max(),
         grid=_grid(frame, window, width),
     )
     units = {"signals": "", "last signal": "time", "age": "s", "median gap": "s", "p95 gap": "s"}
     quiet = wording.quiet_agents(table[is_quiet])
     return Finding(
-        graded(len(found.silent) == len(table), found.silent or found.quiet),
+        graded(len(found.silent) == len(table), found.silent or found.quiet, len(found.untold) == len(table)),
         wording.signals_title(found, len(table), quiet),
         wording.signals_detail(found, table.iloc[0], quiet),
         found,

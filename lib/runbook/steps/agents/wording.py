@@ -125,6 +125,9 @@ def signals_title(found: Signals, agents: int, quiet: Sequence[str]) -> str:
     if quiet:
         are = "one is" if len(quiet) == 1 else f"{len(quiet)} are"
         return f"No agent of {agents} is silent, but {are} quiet for longer than usual: {names(quiet)}"
+    if found.untold:
+        untold = f"how often {names(found.untold)} usually do is not known yet"
+        return f"None of {agents} agents that make signals is silent, but {untold}"
     return f"All {agents} agents that make signals do so as usual"
 
 

@@ -103,6 +103,10 @@ def evaluated(rule_found: Finding[Rule], alert: Alert, metrics: Metrics, window:
     figures = Evaluated(now, threshold, condition.operator, holds, since, name, drawn, _capped_by(condition, now))
     is_untold = bool(figures.capped_by) and condition.operator in _UPWARD
     status = graded(holds and alert.severity == "critical", holds, is_untold)
+    if is_untold and not holds:
+        detail = (
+            f"{detail} The last bucket of {figures.capped_by} ends there: what takes longer reads no higher.".strip()
+        )
     return Finding(status, wording.evaluated_title(figures), detail, figures)
 
 

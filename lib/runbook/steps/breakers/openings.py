@@ -16,10 +16,11 @@ from runbook.steps.breakers import wording
 from runbook.steps.breakers.figures import Affected, Frequency, Lane, Recovery, State, States, Trips
 from runbook.steps.breakers.services import PROTECTED, service_of
 from runbook.steps.shared.grading import graded
-from runbook.steps.shared.levels import by_label
+from runbook.steps.shared.levels import by_label, part
 from runbook.words import duration
 
 _NEAR_MINUTES = 45
+_HOUR_SECONDS, _DAY_SECONDS = 3_600.0, 86_400.0
 _LANES_MAX = 12
 _FRESH_SECONDS = 120
 _OFTEN = 3
@@ -33,6 +34,7 @@ FREQUENCY_QUERY = union(
         "day": f"changes({_OPEN_NOW}[24h:15s])",
         "week": f"changes({_OPEN_NOW}[7d:2m])",
         "share": f"avg_over_time({_OPEN_NOW}[24h:15s])",
+        "first": "min by (service) (min_over_time(timestamp(circuit_breaker_state)[24h:5m]))",
     }
 )
 
@@ -178,16 +180,27 @@ def frequency(metrics: Metrics, window: Window) -> Finding[Frequency]:
         for name, times in in_day.items()
     )
     most = max(trips, key=lambda breaker: breaker.in_day)
-    title = "No breaker opened in 24 h"
+    watched_seconds = _watched_seconds(part(known, "first"), window)
+    span = "24 h"
+    if watched_seconds < _DAY_SECONDS - _HOUR_SECONDS:
+        span = f"the {duration(watched_seconds)} since they are measured"
+    title = f"No breaker opened in {span}"
     if most.in_day:
-        title = f"The {most.breaker} breaker opened {most.in_day} times in 24 h"
+        title = f"The {most.breaker} breaker opened {most.in_day} times in {span}"
     return Finding(
-        graded(False, most.in_day > _OFTEN),
+        graded(False, most.in_day > _OFTEN, watched_seconds < _HOUR_SECONDS),
         title,
         "Openings shorter than 15 s (2 min for the week) may be missed.",
         Frequency(trips, most),
         (_trips_table(trips),),
     )
+
+
+def _watched_seconds(first: pd.DataFrame, window: Window) -> float:
+    """For how long every breaker is measured, a day at most; where that is not told, a day."""
+    if first.empty:
+        return _DAY_SECONDS
+    return min(window.as_of.timestamp() - float(first["value"].max()), _DAY_SECONDS)
 
 
 def _trips_table(trips: Sequence[Trips]) -> Table:

@@ -102,7 +102,7 @@ def effects(affected: Finding[Affected], metrics: Metrics, window: Window) -> Fi
     return Finding(
         graded(is_stopped, found.low, found.untold),
         wording.effects_title(found),
-        f"While it is open {PROTECTED[found.service].impact}." if found.service else "",
+        wording.effects_detail(found),
         found,
         (_effects_table(known),),
     )

@@ -95,6 +95,14 @@ def effects_title(found: Effects) -> str:
     return "Orders, decisions and writes go on"
 
 
+def effects_detail(found: Effects) -> str:
+    """What the breaker holds back while it is open; why nothing can be told, where it cannot."""
+    impact = f"While it is open {PROTECTED[found.service].impact}." if found.service else ""
+    if not found.untold or found.low:
+        return impact
+    return f"What is not done, nor usually done, cannot be missed. {impact}".strip()
+
+
 def _now_and_usual(effect: Effect) -> str:
     now, usual = amount(round(effect.level.now, 2)), usually(effect.level.usual, digits=2)
     return f"{PROTECTED[effect.service].work} {now}, usually {usual}"

@@ -120,5 +120,5 @@ def writers(grown: Finding[Growth], database: Database, window: Window) -> Findi
         is_new=is_new,
         since=most["first"] if is_new else None,
     )
-    shown = Table(f"New rows of {table}, by kind", rows, {"last_day": "", "usual_day": "", "first": "time"})
+    shown = Table(f"New rows of {table}, by kind", rows.head(15), {"last_day": "", "usual_day": "", "first": "time"})
     return Finding(grown.status, writers_title(found), writers_detail(found), found, (shown,))

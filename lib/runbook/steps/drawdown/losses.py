@@ -17,6 +17,7 @@ from runbook.steps.drawdown.market import fall_began
 from runbook.steps.sessions import Session
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.prices import TOO_OLD
+from runbook.steps.shared.values import number
 from runbook.words import capitalised
 
 
@@ -34,7 +35,7 @@ def losing_positions(session: Finding[Session], database: Database, window: Wind
             "Losing trades: the session has no positions",
             "positions holds no row for this session.",
         )
-    realized, unrealized = float(totals["realized_pnl"]), float(totals["unrealized_pnl"])
+    realized, unrealized = number(totals["realized_pnl"]), number(totals["unrealized_pnl"])
     figures = LosingPositions(
         closed=float(totals["closed"]),
         losing=float(totals["losing"]),

@@ -36,7 +36,7 @@ def market_conditions(fills: Finding[ByFills], database: Database, window: Windo
     if frame.empty or frame["last_close"].isna().all():
         return Finding(
             Status.UNKNOWN,
-            "Market conditions: there are no candles",
+            "Market conditions: there are no 1 min candles",
             "candlesticks has no 1m rows since the fall began.",
         )
     read = frame.drop(columns="symbol").astype(float)

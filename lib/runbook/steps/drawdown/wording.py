@@ -162,8 +162,8 @@ def losing_positions_detail(lost: LosingPositions) -> str:
         gap = amount(lost.gap, "USDT")
         detail += f" Their sum differs from the session's total PnL by {gap}: one of the two tables is behind."
     if lost.without_pnl:
-        bare = amount(lost.without_pnl)
-        detail += f" {bare} positions have no usable PnL (NULL or NaN) and are not counted."
+        bare = counted(int(lost.without_pnl), "position has", "positions have")
+        detail += f" {bare} no usable PnL (NULL or NaN) and {plural(lost.without_pnl, 'is', 'are')} not counted."
     return detail
 
 

@@ -66,6 +66,8 @@ def components_detail(found: Components) -> str:
         return f"{' and '.join(found.together)} rose together, at {since}."
     if len(found.rises) > 1:
         return f"{found.first} rose first, at {since}: what rises first is nearer to the cause."
+    if found.untold:
+        return "There are too few samples from before the alert to compare with."
     return ""
 
 

@@ -32,13 +32,21 @@ class Beside:
     open_positions: int
 
 
+_CANDLE_SECONDS = {"5m": 300, "15m": 900, "1h": 3600}
+
+
+def candle_stale_seconds(interval: str) -> int:
+    """How long ago the last candle may have begun: 3 minutes, where there are longer ones alone two of theirs more."""
+    return CANDLE_STALE_SECONDS + 2 * _CANDLE_SECONDS.get(interval, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """The trading session in question, and those that are open beside it; NaN for what its row does not hold.
 
     A session trades one symbol, and several run at once, each with its own capital and limits. In question is a LIVE
-    one before a PAPER one, and of those the one with the deepest drawdown by its own row: what others lost or did not is
-    in none of its figures.
+    one before a PAPER one, and of those the one with the deepest drawdown by its own row: what others lost or did not
+    is in none of its figures.
     """
 
     session_id: str

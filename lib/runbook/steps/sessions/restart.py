@@ -19,7 +19,7 @@ def restart_safety(
     orders = database.ask("orders/open", as_of=window.as_of).frame
     held, ages = open_positions.known, freshness.known
     stray = int((~orders["protects"].astype(bool)).sum()) if len(orders) else 0
-    reasons = tuple(wording.reasons_against_restart(stray, held.without_stop, ages.candle_age_seconds))
+    reasons = tuple(wording.reasons_against_restart(stray, held.without_stop, ages))
     found = RestartSafety(len(orders), stray, reasons)
     units = {"quantity": "", "executed_quantity": "", "price": "", "stop_price": "", "placed_at": "time"}
     shown = Table("Open orders, those that protect nothing first", orders, units)

@@ -20,6 +20,7 @@ from runbook.steps.sessions.figures import (
     Halt,
     Session,
     TradingBreakers,
+    candle_stale_seconds,
     limit_in_force,
 )
 from runbook.steps.shared.grading import graded
@@ -27,8 +28,6 @@ from runbook.steps.shared.values import age_seconds, number, text
 from runbook.words import moment
 
 _SHOWN = 5
-_MEASURED_BY_CLOCK = ("candle", "performance")
-"""Rows that are written all the time, whether trading is paused or not."""
 
 
 def latest(database: Database, window: Window) -> Finding[Session]:
@@ -140,12 +139,13 @@ def breakers(metrics: Metrics, window: Window) -> Finding[TradingBreakers]:
 def activity(database: Database, window: Window) -> Finding[Freshness]:
     """Freshness: age of the last fill, order, signal, candle and performance row."""
     row = database.ask("sessions/activity", as_of=window.as_of).frame.iloc[0]
-    last = {name.removeprefix("last_"): at for name, at in row.items()}
+    last = {str(name).removeprefix("last_"): at for name, at in row.items() if str(name).startswith("last_")}
     ages = {kind: age_seconds(at, window) for kind, at in last.items()}
     if not any(math.isfinite(age) for age in ages.values()):
         nothing = "There is no fill, order, signal or candle at all."
         return Finding(Status.UNKNOWN, "Freshness: the trading tables are empty", nothing)
-    stale = tuple(kind for kind in _MEASURED_BY_CLOCK if not ages[kind] <= CANDLE_STALE_SECONDS)
+    limits = {"candle": candle_stale_seconds(str(row["candle"])), "performance": CANDLE_STALE_SECONDS}
+    stale = tuple(kind for kind, limit in limits.items() if not ages[kind] <= limit)
     found = Freshness(**{f"{kind}_age_seconds": age for kind, age in ages.items()}, stale=stale)
     shown = pd.DataFrame({"last": list(ages), "at": list(last.values()), "age": list(ages.values())})
     return Finding(

@@ -92,15 +92,15 @@ def flow_detail(found: Flow) -> str:
     return f"{count} new trading {plural(found.sessions, 'session')} since the alert."
 
 
-def reasons_against_restart(stray_orders: int, without_stop: int, candle_age_seconds: float) -> Iterator[str]:
+def reasons_against_restart(stray_orders: int, without_stop: int, ages: Freshness) -> Iterator[str]:
     if stray_orders:
         orders = plural(stray_orders, "order that protects", "orders that protect")
         yield f"{stray_orders} open {orders} no position could fill on restart"
     if without_stop:
         positions = plural(without_stop, "position has", "positions have")
         yield f"{without_stop} open {positions} no stop loss"
-    if not candle_age_seconds <= CANDLE_STALE_SECONDS:
-        yield f"the last candle is {duration(candle_age_seconds)} old"
+    if "candle" in ages.stale:
+        yield f"the last candle is {duration(ages.candle_age_seconds)} old"
 
 
 def restart_title(found: RestartSafety) -> str:

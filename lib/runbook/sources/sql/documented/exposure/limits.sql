@@ -5,7 +5,7 @@ SELECT s.session_id::text AS session_id, s.mode::text AS mode, s.symbol, s.start
        s.config -> 'risk' ->> 'max_position_size' AS max_position_size, s.config -> 'trading' ->> 'max_positions' AS max_positions,
        s.config -> 'risk' ->> 'default_stop_loss' AS default_stop_loss, s.config -> 'risk' ->> 'min_confidence' AS min_confidence,
        s.config -> 'risk' ->> 'max_daily_loss' AS max_daily_loss,
-       m.total_value AS equity, m.metric_time AS equity_at, s.initial_capital + s.total_pnl AS stored_equity,
+       m.total_value AS equity, m.metric_time AS equity_at, CASE WHEN s.total_pnl <> 'NaN' THEN s.initial_capital + s.total_pnl END AS stored_equity,
        s.stopped_at IS NULL OR s.stopped_at > %(as_of)s AS is_open
 FROM trading_sessions s
 LEFT JOIN LATERAL (
