@@ -24,6 +24,7 @@ YOUNGEST = "00000000-0000-4000-b000-000000000003"
 """The LIVE session that opened last and holds nothing."""
 _HELD = ((ETHER, "ETHUSDT", 0.6, 3_300.0), (PAPER, "SOLUSDT", 30.0, 144.0))
 """What sessions hold beside those that were there: about 20 % of the LIVE one's value, 43 % of the PAPER one's."""
+_SIGNALS = (("trend-follower", "BUY", 7), ("mean-reversion", "SELL", 3), ("sentiment-analyst", "HOLD", 1))
 DEPLOYED = ("technical-analyst", "orderbook-analyst")
 """The agents that the platform's base deploys; agent_status has a row of each of the others all the same."""
 
@@ -62,6 +63,13 @@ def several_sessions(platform: Platform) -> None:
                     AS_OF - timedelta(hours=2),
                     0.9 * price,
                 ),
+            )
+        # Of three signals before the entry of what the LIVE session holds one alone can have opened it.
+        for agent, signal, minutes in _SIGNALS:
+            connection.execute(
+                "INSERT INTO agent_signals (session_id, agent_name, agent_type, symbol, signal, confidence, created_at)"
+                " VALUES (%s, %s, 'strategy', 'ETHUSDT', %s, 0.8, %s)",
+                (ETHER, agent, signal, AS_OF - timedelta(hours=2, minutes=minutes)),
             )
         connection.execute("UPDATE trading_sessions SET config = NULL")
         connection.execute("UPDATE positions SET metadata = NULL, entry_reason = 'consensus'")

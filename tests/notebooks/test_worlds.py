@@ -212,9 +212,12 @@ def test_a_younger_empty_session_hides_nothing(
     exposure = by_id(found)["exposure.current"]
     assert "holds no position" not in exposure["title"], found.describe()
     assert "4 sessions are open, each with its own value and limits" in exposure["detail"], found.describe()
-    assert "Over a limit: LIVE BTCUSDT, LIVE ETHUSDT, PAPER SOLUSDT" in exposure["detail"], found.describe()
+    assert "Over a limit: LIVE ETHUSDT, LIVE BTCUSDT, PAPER SOLUSDT" in exposure["detail"], found.describe()
     assert by_id(found)["exposure.limits"]["title"].endswith("by default")
-    assert "inferred" in by_id(found)["exposure.openers"]["detail"], found.describe()
+    openers = by_id(found)["exposure.openers"]
+    assert "by inference, opened by trend-follower" in openers["title"], found.describe()
+    assert "up to 7 min before the entry" in openers["detail"], found.describe()
+    assert "Also over a limit: LIVE BTCUSDT, PAPER SOLUSDT" in found.outcome["verdict"], found.describe()
     session = by_id(look("MaxDrawdownExceeded", platform, platform.environment))["sessions.latest"]
     assert "The open LIVE session" in session["title"]
     assert "PAPER SOLUSDT" in session["detail"]

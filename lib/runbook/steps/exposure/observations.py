@@ -55,10 +55,13 @@ def current(bounds: Finding[Limits], database: Database, window: Window, symbol:
         if (rows := marked[marked["session_id"] == session.session_id])["notional"].notna().any()
     ]
     chosen = next((exposure for exposure in held if exposure.kind is not Breach.NONE), held[0])
+    papers = [session.session_id for session in sessions if session.mode == "PAPER"]
+    is_paper = marked["session_id"].isin(papers)
     figures = replace(
         chosen,
         sessions=tuple(_session_exposure(session, marked, held) for session in sessions),
-        **_together(marked, sessions),
+        live=_together(marked[~is_paper]),
+        paper=_together(marked[is_paper]),
     )
     is_over = figures.kind is not Breach.NONE
     bare = marked["stop_loss"].isna().any()
@@ -85,14 +88,9 @@ def _session_exposure(session: Limits, marked: pd.DataFrame, held: Sequence[Expo
     )
 
 
-def _together(marked: pd.DataFrame, sessions: Sequence[Limits]) -> dict[str, dict[str, float]]:
-    """What LIVE and PAPER sessions hold, by symbol; what has no mode else counts as LIVE."""
-    papers = [session.session_id for session in sessions if session.mode == "PAPER"]
-    is_paper = marked["session_id"].isin(papers)
-    return {
-        name: {str(symbol): float(value) for symbol, value in rows.groupby("symbol")["notional"].sum().items()}
-        for name, rows in (("live", marked[~is_paper]), ("paper", marked[is_paper]))
-    }
+def _together(held: pd.DataFrame) -> dict[str, float]:
+    """Notional by symbol."""
+    return {str(symbol): float(value) for symbol, value in held.groupby("symbol")["notional"].sum().items()}
 
 
 def _by_session(exposure: Exposure) -> Table:

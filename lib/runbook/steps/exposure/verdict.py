@@ -61,7 +61,14 @@ def _choice(findings: Findings, alert: Alert) -> tuple[Status, str, str]:
         takes = f" Reducing to the limit takes closing {closed} for {fees} of fees."
     if why is None:
         return found.status, f"reduce {held.symbol}", f"{found.title}; why is not known.{takes}"
-    return found.status, _decision(why), f"{findings.title(cause)}{_aside(findings, why)}{takes}"
+    others = [one.session for one in held.sessions if one.kind is not Breach.NONE and one.session != _session(held)]
+    also = f" Also over a limit: {', '.join(others[:6])}." if others else ""
+    return found.status, _decision(why), f"{findings.title(cause)}{_aside(findings, why)}{takes}{also}"
+
+
+def _session(held: Exposure) -> str:
+    """The session that the exposure is about, in words."""
+    return "" if held.bounds is None else held.bounds.session
 
 
 def _within_the_limits(held: Exposure, wanted: str) -> tuple[Status, str, str]:

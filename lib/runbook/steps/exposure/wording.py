@@ -203,6 +203,8 @@ def openers(who: Openers) -> str:
         positions = f"{counted(who.positions, 'position')} in {who.symbol}"
         inferred = ", by inference," if who.inferred else ""
         return f"{positions}{inferred} opened by {names(who.agents)}, confidence {confidence} or more"
+    if who.everyone == (NOT_RECORDED,):
+        return "Who opened the open positions is not recorded"
     inferred = "By inference, the" if who.inferred else "The"
     return f"{inferred} open positions were opened by {names(who.everyone)}"
 
