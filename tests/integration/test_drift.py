@@ -108,8 +108,8 @@ def _constraint(kind: str, text: str) -> str:
             return f"check {text.removeprefix('CHECK ')}"
         case "f":
             columns, table, deletes = re.fullmatch(
-                r"FOREIGN KEY \((.+)\) REFERENCES (\w+)\(.+\) ON DELETE (.+)", text
-            ).groups()  # type: ignore[union-attr]
+                r"FOREIGN KEY \((.+)\) REFERENCES (\w+)\([^)]+\)(?: ON DELETE (.+))?", text
+            ).groups("no action")  # type: ignore[union-attr]
             return f"foreign key {columns} -> {table} (on delete {deletes.lower()})"
         case _:
             name = "primary key" if kind == "p" else "unique"
