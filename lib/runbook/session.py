@@ -20,6 +20,7 @@ from runbook.alert import Alert, Window
 from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
 from runbook.findings import Figures, Finding, Findings, NotKnown, Table, step_id
+from runbook.honesty import honest
 from runbook.opening import Given, evidence_of, situation_of, sources_of
 from runbook.outcome import (
     ACTIONS_MIME,
@@ -139,7 +140,7 @@ class Runbook:
 
         `decide` takes the findings, read by type, and, by name, what a step takes.
         """
-        verdict: Verdict = self._honest(decide(self.findings, **self._fill(decide, arguments)))
+        verdict = honest(decide(self.findings, **self._fill(decide, arguments)), self.findings)
         concluded = Conclusion(
             procedure=self.procedure,
             alertname=self.alert.name,
@@ -234,23 +235,6 @@ class Runbook:
         found = found.named("digging").with_answers(tuple(answers))
         _show({"text/plain": found.title, "text/html": templates.finding(tables.shown(found))})
         return found
-
-    def _honest(self, verdict: Verdict) -> Verdict:
-        """`verdict`, never "ok" while something it should rest on is unknown."""
-        unknown = self.findings.unknown
-        if verdict.status is not Status.OK or (len(self.findings) and not unknown):
-            return verdict
-        reason = f"{len(unknown)} of {len(self.findings)} checks have no answer, so this cannot be called healthy."
-        silent = len(unknown) == len(self.findings)
-        fine = f"Not fully known; what answered is fine: {verdict.summary.removeprefix('Healthy: ')}"
-        return Verdict(
-            "investigate further",
-            "Not known: none of the checks has an answer." if silent else fine,
-            Status.UNKNOWN,
-            (reason, *verdict.reasons),
-            verdict.actions,
-            verdict.checklist,
-        )
 
     def _introduce(self) -> None:
         window, alert = self.window, self.alert

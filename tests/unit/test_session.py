@@ -298,6 +298,69 @@ def test_a_conclusion_is_honest(shown: Shown, book: Runbook) -> None:
     assert {one["name"] for one in last["sources"]} == {"database", "metrics", "cluster", "alertmanager"}
 
 
+def broken() -> Finding[None]:
+    """Broken: critical."""
+    return Finding(Status.CRITICAL, "The pool is exhausted")
+
+
+def doubtful(findings: Findings) -> Verdict:
+    return Verdict("keep trading paused", "The drawdown is not known.", Status.UNKNOWN)
+
+
+def weighed(findings: Findings) -> Verdict:
+    return Verdict("repair the gauge", "The gauge is wrong.", Status.WARNING, ("The gauge reads 12 %.",))
+
+
+def test_a_verdict_is_never_ok_beside_a_critical_finding(book: Runbook) -> None:
+    book.check(fine)
+    book.check(broken)
+    concluded = book.conclude(healthy)
+    assert (concluded.status, concluded.decision) == (Status.CRITICAL, "look at what is critical")
+    assert concluded.verdict == "Not healthy: The pool is exhausted. Beside it: no drawdown."
+    assert concluded.reasons == ("Critical: The pool is exhausted.",)
+    book.check(refused)  # what is broken is not made unknown by what does not answer
+    assert book.conclude(healthy).status is Status.CRITICAL
+
+
+def test_what_is_critical_counts_where_the_subject_itself_is_unknown(book: Runbook) -> None:
+    book.check(broken)
+    concluded = book.conclude(doubtful)
+    assert (concluded.status, concluded.decision) == (Status.CRITICAL, "keep trading paused")
+    assert concluded.reasons == ("Critical: The pool is exhausted.",)
+
+
+def test_a_warning_that_was_weighed_stays_and_names_what_is_critical(book: Runbook) -> None:
+    book.check(broken)
+    concluded = book.conclude(weighed)
+    assert concluded.status is Status.WARNING
+    assert concluded.reasons == ("The gauge reads 12 %.", "Critical: The pool is exhausted.")
+
+
+def test_ok_beside_warnings_counts_and_names_them(book: Runbook) -> None:
+    found = book.check(fine)
+    book.check(needs_fine, found)
+    concluded = book.conclude(healthy)
+    assert concluded.status is Status.OK
+    assert concluded.verdict == "Healthy: no drawdown. 1 check warns."
+    assert concluded.reasons == ("Warning: n is 1.",)
+
+
+def test_what_the_reasons_name_is_not_said_twice(book: Runbook) -> None:
+    def names_it(findings: Findings) -> Verdict:
+        return Verdict("continue", "Healthy: so.", Status.OK, ("Beside it, N is 1.",))
+
+    book.check(needs_fine, book.check(fine))
+    assert book.conclude(names_it).reasons == ("Beside it, N is 1.",)
+
+
+def test_so_many_warnings_are_named_and_the_rest_counted(book: Runbook) -> None:
+    for number in range(13):
+        book.findings.add(Finding(Status.WARNING, f"Warning number {number:02}", id=f"many.{number}"))
+    reasons = book.conclude(healthy).reasons
+    assert len(reasons) == 11
+    assert reasons[-1] == "And 3 more checks of that kind."
+
+
 def test_nothing_checked_is_not_healthy(book: Runbook) -> None:
     concluded = book.conclude(healthy)
     assert (concluded.status, concluded.verdict) == (Status.UNKNOWN, "Not known: none of the checks has an answer.")
