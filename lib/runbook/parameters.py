@@ -35,6 +35,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _TIMES = ("starts_at", "as_of")
 LOOKBACK_MAX = 2160
 _SPANS = ("_hours", "_minutes", "_seconds", "_days")
+_RATIOS = ("threshold", "ratio", "share")
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -189,7 +190,7 @@ def coerce(parameter: Parameter, text: str) -> Any:
 def checked(parameter: Parameter, value: Any) -> Any:
     """`value` if it fits the parameter, whole numbers widened where a number is asked for.
 
-    Raises ParameterError: wrong type, not finite, not a time with its zone, a span that is not positive.
+    Raises ParameterError: wrong type, not finite, not a time with its zone, a number out of its range.
     """
     if type(value) not in _TYPES[parameter.type]:
         raise ParameterError(f"{parameter.name} takes a {parameter.type}, not {_quoted(value)}.")
@@ -203,15 +204,31 @@ def checked(parameter: Parameter, value: Any) -> Any:
             raise ParameterError(
                 f"{parameter.name} is not a time with a zone, as in 2026-01-15T14:02:00Z: {_quoted(value)}."
             ) from None
-    if parameter.type in ("number", "whole number") and parameter.name.endswith(_SPANS) and value <= 0:
-        raise ParameterError(f"{parameter.name} must be more than 0, not {value:g}.")
-    if parameter.name == "lookback_hours" and value > LOOKBACK_MAX:
-        raise ParameterError(f"lookback_hours is at most {LOOKBACK_MAX} (90 days), not {value:g}.")
-    if parameter.type in ("number", "whole number") and parameter.name.startswith("threshold") and value < 0:
-        raise ParameterError(f"{parameter.name} must not be negative, not {value:g}.")
+    if parameter.type in ("number", "whole number") and value != parameter.default:
+        require_range(parameter.name, value)
     if parameter.name == "alerts":
         _require_alerts(value)
     return value
+
+
+def require_range(name: str, value: float) -> None:
+    """Whether a number can be what its name says: a span or a threshold with a unit above 0, a ratio up to 1.
+
+    A parameter's own default may lie outside, for it may stand for "as the platform exports it".
+    Raises ParameterError.
+    """
+    if _is_ratio(name) and not 0 < value <= 1:
+        meant = f" For {value:g} % write {value / 100:g}." if 1 < value <= 100 else ""
+        raise ParameterError(f"{name} is a ratio, more than 0 and at most 1, not {value:g}.{meant}")
+    if (name.endswith(_SPANS) or name.startswith("threshold_")) and not value > 0:
+        raise ParameterError(f"{name} must be more than 0, not {value:g}.")
+    if name == "lookback_hours" and value > LOOKBACK_MAX:
+        raise ParameterError(f"lookback_hours is at most {LOOKBACK_MAX} (90 days), not {value:g}.")
+
+
+def _is_ratio(name: str) -> bool:
+    """Whether the name says a ratio: its last word does. A unit at its end (threshold_ms) says otherwise."""
+    return name.rsplit("_", 1)[-1] in _RATIOS
 
 
 def _require_alerts(value: Any) -> None:

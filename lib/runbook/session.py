@@ -14,7 +14,7 @@ import pandas as pd
 from IPython.display import display
 from markupsafe import Markup
 
-from runbook import plan, settings, tables, templates, words
+from runbook import parameters, plan, settings, tables, templates, words
 from runbook.ahead import Ahead, Coming
 from runbook.alert import Alert, Window
 from runbook.charts import Chart
@@ -96,6 +96,7 @@ class Runbook:
         given = Given(alertname, severity, starts_at, as_of, lookback_hours, labels or {}, alerts)
         if namespace is not None:
             given = given.from_namespace(namespace)
+            _require_ranges(namespace)
         config = settings.load()
         evidence = evidence_of(config)
         alert, others, window = situation_of(procedure, given, evidence, config)
@@ -262,6 +263,16 @@ class Runbook:
         self.evidence.save()
         html = templates.notebook_style() + Markup(templates.context(context))  # noqa: S704 (escaped there)
         _show({"text/plain": situation, "text/html": html, CONTEXT_MIME: context.to_json()})
+
+
+def _require_ranges(namespace: Mapping[str, Any]) -> None:
+    """Whether thresholds that a person wrote into the notebook can be what their names say; 0 stands for the usual.
+
+    Raises ParameterError.
+    """
+    for name, value in namespace.items():
+        if name.startswith("threshold") and isinstance(value, int | float) and value != 0:
+            parameters.require_range(name, value)
 
 
 def _front_ends() -> tuple[str | None, ...]:

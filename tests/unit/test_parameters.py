@@ -213,3 +213,36 @@ def test_a_parameters_file_that_is_none(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ParameterError, match=r"X\.yaml"):
         from_yaml(path)
+
+
+RATIO, MILLISECONDS = Parameter("threshold", "number", 0.0), Parameter("threshold_ms", "number", 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text"),
+    [
+        (RATIO, "10"),
+        (RATIO, "1.01"),
+        (RATIO, "-0.1"),
+        (Parameter("threshold", "number", 0.05), "0"),
+        (Parameter("failure_ratio", "number", 0.6), "60"),
+        (Parameter("most_share", "number", 0.5), "2"),
+        (MILLISECONDS, "0"),
+        (MILLISECONDS, "-1"),
+    ],
+)
+def test_a_number_outside_of_what_its_name_says_is_refused(parameter: Parameter, text: str) -> None:
+    with pytest.raises(ParameterError, match=f"{parameter.name} (is a ratio|must be more than 0)"):
+        coerce(parameter, text)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "text"), [(RATIO, "0"), (RATIO, "1"), (RATIO, "0.1"), (MILLISECONDS, "250"), (MILLISECONDS, "9e4")]
+)
+def test_what_the_name_says_and_the_default_that_stands_for_another_are_taken(parameter: Parameter, text: str) -> None:
+    assert coerce(parameter, text) == float(text)
+
+
+def test_a_percentage_is_told_its_ratio() -> None:
+    with pytest.raises(ParameterError, match=r"For 10 % write 0\.1"):
+        coerce(RATIO, "10")

@@ -446,6 +446,12 @@ def test_bad_input_is_refused(shown: Shown, wrong: dict[str, Any]) -> None:
         Runbook.open("AgentDown", **wrong)
 
 
+def test_a_threshold_in_the_notebook_has_a_range_too(shown: Shown) -> None:
+    with pytest.raises(InputError, match="threshold is a ratio"):
+        Runbook.open("MaxDrawdownExceeded", {"threshold": 10, "as_of": AS_OF})
+    assert Runbook.open("MaxDrawdownExceeded", {"threshold": 0.0, "as_of": AS_OF})
+
+
 def test_a_wrong_setting_is_named(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNBOOK_QUERY_SECONDS", "x")
     with pytest.raises(ConfigurationError, match="RUNBOOK_QUERY_SECONDS"):

@@ -208,6 +208,27 @@ def test_the_decision_follows_from_what_is_known() -> None:
     assert decided().status is Status.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("used", "exported", "first"),
+    [
+        (
+            0.5,
+            0.1,
+            "Judged by the parameter threshold = 50 %, while the platform exports 10 %. "
+            "By the platform's own it is exceeded: 12.3 %.",
+        ),
+        (0.2, 0.15, "Judged by the parameter threshold = 20 %, while the platform exports 15 %."),
+        (0.1, 0.1, ""),
+        (0.1, float("nan"), ""),
+    ],
+)
+def test_a_threshold_that_contradicts_the_exported_one_is_said_first(used: float, exported: float, first: str) -> None:
+    agree = measures(0.123, 0.123, 0.123, limit=used)
+    read = Finding(Status.OK, "t", figures=Gauge(0.123, 0.123, 0.123, exported, 30.0, curve([0.123])))
+    reason = decided(agree, replace(read, id="drawdown.gauge")).reasons[0]
+    assert reason == first if first else "Judged by" not in reason
+
+
 def test_hostile_names_leave_no_command() -> None:
     """A name with shell syntax stands quoted, in one word, in each of the ready commands."""
     import shlex

@@ -15,6 +15,7 @@ from runbook.steps.drawdown.figures import (
     Agreement,
     ByFills,
     Contributions,
+    Gauge,
     History,
     LossCause,
     MarketCause,
@@ -25,7 +26,7 @@ from runbook.steps.drawdown.losses import contributions
 from runbook.steps.drawdown.market import market_cause
 from runbook.steps.drawdown.measures import DEFAULT_LIMIT, agreement
 from runbook.steps.shared.fleet import DEPLOYMENTS
-from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
+from runbook.steps.shared.verdicts import contradiction, kubectl, psql, silence, unknown_reasons
 from runbook.words import amount, duration, moment, points
 
 _BLAMED_FROM = 0.5
@@ -122,6 +123,9 @@ def _over_the_limit(findings: Findings, shown: str) -> Decision:
 
 
 def _reasons(findings: Findings, drawdown: float | None, limit: float) -> Iterator[str]:
+    measure = findings.get(Gauge)
+    if measure is not None and findings.get(Agreement) is not None:
+        yield from contradiction("threshold", limit, measure.threshold, drawdown)
     if drawdown is not None:
         measured = f"By the fills (or, without them, the performance rows) the drawdown is {amount(drawdown, '%')}"
         yield f"{measured}; the threshold is {amount(limit, '%')}."

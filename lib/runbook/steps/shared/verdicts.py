@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,11 +10,26 @@ from typing import Any
 from runbook.alert import Alert
 from runbook.findings import Finding, Findings
 from runbook.outcome import Action
+from runbook.words import amount, percent
 
 
 def unknown_reasons(findings: Findings) -> tuple[str, ...]:
     """One reason for every finding without an answer."""
     return tuple(f"{found.title}. {found.detail}".strip() for found in findings.unknown)
+
+
+def contradiction(parameter: str, used: float, exported: float, measured: float | None) -> tuple[str, ...]:
+    """A reason for a ratio that somebody gave where the platform exports another; none where they agree.
+
+    The page is judged by the one given, so it has to say what the platform's own would come to.
+    """
+    if not exported > 0 or math.isclose(used, exported, rel_tol=1e-6):
+        return ()
+    given, own = percent(used), percent(exported)
+    over = ""
+    if measured is not None and exported < measured <= used:
+        over = f" By the platform's own it is exceeded: {amount(measured, '%')}."
+    return (f"Judged by the parameter {parameter} = {given}, while the platform exports {own}.{over}",)
 
 
 def checklist(
