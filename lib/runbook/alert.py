@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from runbook.errors import InputError, PayloadError
-from runbook.words import SEVERITIES, severity_rank
+from runbook.words import known_severity, severity_rank, severity_text
 
 LABELS_MAX = 100
 TEXT_MAX = 4_000
@@ -19,7 +19,10 @@ ALERTS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert: its labels and annotations (text, cut at 4,000 characters), and when it began, UTC."""
+    """One alert: its labels and annotations (text, cut at 4,000 characters), and when it began, UTC.
+
+    `usual_severity` is what it counts as where its label names no severity that we know: the catalog's.
+    """
 
     name: str
     labels: Mapping[str, str]
@@ -29,12 +32,17 @@ class Alert:
     status: str = "firing"
     generator_url: str = ""
     fingerprint: str = ""
+    usual_severity: str = field(default="warning", compare=False)
 
     @property
     def severity(self) -> str:
-        """critical, warning or info; an alert that names none of them counts as warning."""
-        severity = self.labels.get("severity", "").lower()
-        return severity if severity in SEVERITIES else "warning"
+        """critical, warning or info: what it carries counts, else its usual one."""
+        return known_severity(self.labels.get("severity"), self.usual_severity) or "warning"
+
+    @property
+    def severity_text(self) -> str:
+        """Its severity for people, with the original of one that we do not know: "P1, treated as warning"."""
+        return severity_text(self.labels.get("severity", ""), self.severity)
 
     def to_json(self) -> dict[str, Any]:
         """The alert in Alertmanager's own shape."""

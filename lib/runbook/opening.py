@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runbook import settings
+from runbook import catalog, parameters, settings
 from runbook.alert import Alert, Window, alert_from_json, parse_time, subject_of, window_of
+from runbook.errors import ConfigurationError, InputError
 from runbook.sources.alerts import Alerts
 from runbook.sources.cluster import Cluster
 from runbook.sources.database import Database
 from runbook.sources.evidence import Evidence, Recording
 from runbook.sources.metrics import Metrics
+from runbook.words import known_severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,14 @@ def situation_of(
     past = evidence.replay.context if evidence.replay else {}
     now = _first_time(given.as_of, past.get("as_of"), config.runbook_as_of) or datetime.now(UTC)
     firing = [alert_from_json(evidence.redact(dict(alert))) for alert in given.alerts]
-    subject = subject_of(firing) if firing else None
+    wanted_labels = evidence.redact(dict(given.labels))
+    subject = _meant(firing, given.alertname, wanted_labels) if firing else None
     began = _first_time(
         given.starts_at, subject.starts_at if subject else past.get("starts_at"), config.runbook_starts_at
     )
     labels = {"alertname": given.alertname or procedure}
     labels |= subject.labels if subject else {}
-    labels |= evidence.redact(dict(given.labels))
+    labels |= wanted_labels
     if given.severity:
         labels.setdefault("severity", given.severity)
     alert = Alert(
@@ -67,9 +70,29 @@ def situation_of(
         starts_at=began or now,
         generator_url=subject.generator_url if subject else "",
         fingerprint=subject.fingerprint if subject else "",
+        usual_severity=known_severity(labels.get("severity"), given.severity) or _usual_severity(labels["alertname"]),
     )
     others = [other for other in firing if other is not subject]
     return alert, others, window_of(began or now, now, given.lookback_hours)
+
+
+def _meant(firing: Sequence[Alert], alertname: str, labels: Mapping[str, str]) -> Alert:
+    """The one of the group that the name and labels given are of, so that its annotations and expression go with them.
+
+    Of several, or where none has that name, the most severe, then the oldest.
+    """
+    named = [alert for alert in firing if alert.name == alertname] or list(firing)
+    agreeing = [len(labels.items() & alert.labels.items()) for alert in named]
+    closest = max(agreeing)
+    return subject_of([alert for alert, agreed in zip(named, agreeing, strict=True) if agreed == closest])
+
+
+def _usual_severity(alertname: str) -> str:
+    """The catalog's severity of an alert that names none; warning where there is no catalog to read."""
+    try:
+        return catalog.load(parameters.folders().catalog).entry(alertname).severity
+    except (InputError, ConfigurationError):
+        return "warning"
 
 
 def _first_time(*candidates: str | datetime | None) -> datetime | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runbook.words import one_line
+from runbook.words import one_line, severity_text
 
 FINDING_MIME = "application/vnd.runbook.finding+json"
 OUTCOME_MIME = "application/vnd.runbook.outcome+json"
@@ -274,3 +274,8 @@ class Outcome(_Model):
     checklist: tuple[ChecklistItem, ...] = ()
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    @property
+    def severity_text(self) -> str:
+        """The severity, with the original of one that is not known: "P1, treated as warning"."""
+        return severity_text(self.labels.get("severity", ""), self.severity)

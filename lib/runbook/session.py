@@ -240,7 +240,7 @@ class Runbook:
     def _introduce(self) -> None:
         window, alert = self.window, self.alert
         situation = (
-            f"{alert.name} ({alert.severity}), began {words.moment(window.starts_at)}, looked at until "
+            f"{alert.name} ({alert.severity_text}), began {words.moment(window.starts_at)}, looked at until "
             f"{words.moment(window.as_of)}; window of {words.duration(window.seconds)}."
         )
         labels = ", ".join(f"{name}={value}" for name, value in sorted(alert.labels.items()))

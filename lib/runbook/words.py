@@ -188,6 +188,18 @@ def severity_rank(severity: str) -> int:
     return SEVERITIES.index(severity) if severity in SEVERITIES else len(SEVERITIES)
 
 
+def known_severity(*named: str | None) -> str:
+    """The first of `named` that is a severity, however it is written; "" where none is."""
+    return next((name.lower() for name in named if name and name.lower() in SEVERITIES), "")
+
+
+def severity_text(named: str, counted_as: str) -> str:
+    """The severity that counts, beside what the alert calls it where that is none: "P1, treated as warning"."""
+    if not named or known_severity(named):
+        return counted_as
+    return f"{one_line(named, 40)}, treated as {counted_as}"
+
+
 def status_rank(status: str) -> int:
     """0 for the worst; what is no status ranks as unknown. A key to sort by, the worst first."""
     return STATUSES.index(status if status in STATUSES else "unknown")

@@ -144,6 +144,24 @@ def test_severity(severity: str, expected: str) -> None:
     assert Alert("a", {"severity": severity}, {}, NOON).severity == expected
 
 
+@pytest.mark.parametrize(
+    ("labels", "usual", "expected"),
+    [
+        ({"severity": "P1"}, "warning", "P1, treated as warning"),
+        ({"severity": "page"}, "critical", "page, treated as critical"),
+        ({"severity": "CRITICAL"}, "warning", "critical"),
+        ({"severity": "info"}, "critical", "info"),
+        ({"severity": "a\nb\u202e"}, "info", "a b, treated as info"),
+        ({}, "critical", "critical"),
+        ({}, "loud", "warning"),
+    ],
+)
+def test_an_unknown_severity_is_kept_and_counts_as_the_usual_one(
+    labels: dict[str, str], usual: str, expected: str
+) -> None:
+    assert Alert("a", labels, {}, NOON, usual_severity=usual).severity_text == expected
+
+
 def test_the_subject_is_the_most_severe_then_the_oldest_that_fires() -> None:
     def one(name: str, severity: str, minutes: int, status: str = "firing") -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runbook import catalog
+from runbook import catalog, parameters
 from runbook.alert import Alert
 from runbook.errors import InputError, ParameterError
 from runbook.outcome import FINDING_MIME, OUTCOME_MIME, Conclusion, FindingRecord, SourceState, Status
@@ -65,6 +65,23 @@ def test_severity_is_the_labels_else_the_catalogs() -> None:
     assert prepared(Request("AlsoRuns")).severity == "info"
     assert prepared(Request("AlsoRuns", labels={"severity": "Critical"})).severity == "critical"
     assert prepared(Request("AlsoRuns", labels={"severity": "<b>"})).severity == "info"
+
+
+def test_the_original_of_an_unknown_severity_is_shown() -> None:
+    found = prepared(Request("AlsoRuns", labels={"severity": "P1"}))
+    assert found.notes == ("The alert's severity is none that the procedures know: P1, treated as info.",)
+    assert prepared(Request("AlsoRuns", labels={"severity": "Critical"})).notes == ()
+
+
+def test_what_the_alert_carries_counts_before_what_a_person_gives_and_the_catalog() -> None:
+    folders = parameters.folders()
+    known, settings = catalog.load(folders.catalog), Settings()
+
+    def severity(**labels: str) -> str:
+        request = Request("AgentDown", labels=labels, parameters={"severity": "critical"})
+        return prepare(request, known, folders, settings).severity
+
+    assert (severity(), severity(severity="info"), severity(severity="P1")) == ("critical", "info", "critical")
 
 
 def test_times_come_from_the_request_then_the_pinned_clock_then_now() -> None:

@@ -421,6 +421,50 @@ def test_given_labels_win_and_severity_fills_in(shown: Shown) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "severity", "text"),
+    [
+        ("MaxDrawdownExceeded", {}, "critical", "critical"),
+        ("AgentDown", {}, "warning", "warning"),
+        ("AgentDown", {"alertname": "AgentsHealthCheckFailed"}, "critical", "critical"),
+        ("AgentDown", {"labels": {"severity": "info"}}, "info", "info"),
+        ("MaxDrawdownExceeded", {"labels": {"severity": "P1"}}, "critical", "P1, treated as critical"),
+        ("AgentDown", {"labels": {"severity": "page"}}, "warning", "page, treated as warning"),
+        ("AnyAlert", {"alertname": "NeverHeardOf"}, "warning", "warning"),
+    ],
+)
+def test_run_all_takes_the_catalogs_severity(
+    shown: Shown, name: str, given: dict[str, Any], severity: str, text: str
+) -> None:
+    notebook = {"alertname": name, "severity": "", "labels": {}, "alerts": [], "as_of": AS_OF}
+    book = Runbook.open(name, notebook | given)
+    (context,) = of(shown, CONTEXT_MIME)
+    assert (book.alert.severity, context["severity"]) == (severity, severity)
+    assert f"({text})" in context["situation"]
+
+
+def test_annotations_and_expression_are_those_of_the_alert_that_is_named(shown: Shown) -> None:
+    lesser = alert("NATSConnectionIssues", "warning", STARTS, component="nats")
+    lesser |= {"annotations": {"summary": "NATS"}, "generatorURL": "http://prometheus/?expr=nats"}
+    worse = alert("DatabaseErrors", "critical", STARTS, component="database")
+    worse |= {"annotations": {"summary": "DB"}, "generatorURL": "http://prometheus/?expr=database"}
+    book = Runbook.open(
+        "HighErrorRate",
+        alertname="NATSConnectionIssues",
+        labels=lesser["labels"],
+        alerts=[worse, lesser],
+        as_of=AS_OF,
+    )
+    assert book.alert.name == "NATSConnectionIssues"
+    assert book.alert.labels == lesser["labels"]
+    assert (book.alert.annotations, book.alert.generator_url) == ({"summary": "NATS"}, "http://prometheus/?expr=nats")
+    assert [one.name for one in book.others] == ["DatabaseErrors"]
+    twins = [alert("AgentDown", "warning", STARTS, pod=pod) for pod in ("a", "b")]
+    assert (
+        Runbook.open("AgentDown", labels=twins[1]["labels"], alerts=twins, as_of=AS_OF).others[0].labels["pod"] == "a"
+    )
+
+
 def test_times_come_from_the_environment_else_now(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNBOOK_AS_OF", AS_OF)
     monkeypatch.setenv("RUNBOOK_STARTS_AT", STARTS)

@@ -214,8 +214,10 @@ def test_the_decision_follows_from_what_is_known() -> None:
         (
             0.5,
             0.1,
-            "Judged by the parameter threshold = 50 %, while the platform exports 10 %. "
-            "By the platform's own it is exceeded: 12.3 %.",
+            (
+                "Judged by the parameter threshold = 50 %, while the platform exports 10 %. "
+                "By the platform's own it is exceeded: 12.3 %."
+            ),
         ),
         (0.2, 0.15, "Judged by the parameter threshold = 20 %, while the platform exports 15 %."),
         (0.1, 0.1, ""),

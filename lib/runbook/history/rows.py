@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from runbook.alert import Alert
 from runbook.outcome import Outcome
+from runbook.words import severity_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,11 @@ class StoredAlert:
     def fires(self) -> bool:
         return self.resolved_at is None
 
+    @property
+    def severity_text(self) -> str:
+        """Its severity, with the original of one that we do not know: "P1, treated as warning"."""
+        return severity_text(self.labels.get("severity", ""), self.severity)
+
     def as_alert(self) -> Alert:
         """The alert as Alertmanager sent it, firing or resolved as it is now."""
         return Alert(
@@ -101,6 +107,7 @@ class StoredAlert:
             status="firing" if self.fires else "resolved",
             generator_url=self.generator_url,
             fingerprint=self.fingerprint,
+            usual_severity=self.severity,
         )
 
 

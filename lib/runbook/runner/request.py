@@ -16,9 +16,9 @@ from runbook.catalog import Catalog, Entry
 from runbook.errors import InputError, ParameterError
 from runbook.parameters import Folders
 from runbook.settings import Settings
+from runbook.words import known_severity, severity_text
 
 ALERTS_PASSED = 50
-_SEVERITIES = ("critical", "warning", "info")
 _NAME_MAX = 200
 # No alert is older than the first exchange, and arithmetic on times far from now overflows.
 _EARLIEST, _LATEST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -106,10 +106,12 @@ def prepare(request: Request, catalog: Catalog, folders: Folders, settings: Sett
         "labels": labels,
         "alerts": [alert.to_json() for alert in alerts[:ALERTS_PASSED]],
     }
-    severity = labels.get("severity", "").lower()
-    severity = severity if severity in _SEVERITIES else entry.severity
+    named = labels.get("severity", "")
+    severity = known_severity(named, str(own.get("severity", ""))) or entry.severity
     facts["severity"] = severity
     from_labels, notes = _from_labels(entry, labels, names)
+    if named and not known_severity(named):
+        notes.append(f"The alert's severity is none that the procedures know: {severity_text(named, severity)}.")
     wrong = [] if request.starts_at else [_text(one.starts_at) for one in alerts if not _is_plausible(one.starts_at)]
     if wrong:
         notes.append(f"The alert says that it began at {wrong[0]}, which cannot be: this report is of the present.")

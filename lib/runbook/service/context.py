@@ -21,7 +21,7 @@ from runbook.history.storms import Limits
 from runbook.parameters import Folders
 from runbook.queue import Queue
 from runbook.settings import Settings
-from runbook.words import SEVERITIES
+from runbook.words import known_severity
 
 _POOL = 12
 _log = logging.getLogger(__name__)
@@ -77,8 +77,7 @@ class Context:
     def classify(self, alert: Alert) -> Known:
         """The alert with its procedure, and with the catalog's severity where it names none itself."""
         entry = self.catalog.entry(alert.name)
-        named = alert.labels.get("severity", "").lower()
-        return Known(alert, entry.procedure, named if named in SEVERITIES else entry.severity)
+        return Known(alert, entry.procedure, known_severity(alert.labels.get("severity")) or entry.severity)
 
     def page(self, path: str) -> str:
         """The address of a page for messages; the path alone when RUNBOOK_BASE_URL is not set."""

@@ -17,7 +17,7 @@ from runbook.notify import Attachment, Mailbox, Message, NotifyError
 from runbook.outcome import Outcome
 from runbook.service import by_hand
 from runbook.service.context import Context
-from runbook.words import duration, moment, one_line, status_rank
+from runbook.words import SEVERITIES, duration, moment, one_line, severity_text, status_rank
 
 _log = logging.getLogger(__name__)
 _UNNAMED = "unnamed alert"
@@ -34,10 +34,17 @@ class _About:
 
 @dataclass(frozen=True, slots=True)
 class _Firing:
-    """How many alerts of a name fire."""
+    """How many alerts of a name fire; what they call their severity where we do not know it, and as what it counts."""
 
     name: str
     count: int
+    original: str | None
+    severity: str | None
+
+    @property
+    def text(self) -> str:
+        original = f" (severity {severity_text(self.original, self.severity or '')})" if self.original else ""
+        return f"{self.count} × {self.name} firing{original}"
 
 
 def send(context: Context, delivery: int) -> None:
@@ -144,15 +151,15 @@ def _words(
 
 
 def _alerts(connection: Connection, incident: int) -> tuple[str, ...]:
-    found = rows(
-        connection,
-        _Firing,
-        "SELECT a.name, count(*) AS count FROM runbook.alerts a"
-        " WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.resolved_at IS NULL GROUP BY a.name"
-        " ORDER BY count DESC, a.name LIMIT 5",
-        id=incident,
-    )
-    return tuple(f"{firing.count} × {firing.name} firing" for firing in found)
+    statement = """
+        SELECT a.name, count(*) AS count,
+            max(a.labels->>'severity') FILTER (WHERE lower(a.labels->>'severity') <> ALL(%(known)s)) AS original,
+            max(a.severity) FILTER (WHERE lower(a.labels->>'severity') <> ALL(%(known)s)) AS severity
+        FROM runbook.alerts a
+        WHERE (a.incident_id = %(id)s OR a.storm_id = %(id)s) AND a.resolved_at IS NULL
+        GROUP BY a.name ORDER BY count DESC, a.name LIMIT 5
+        """
+    return tuple(firing.text for firing in rows(connection, _Firing, statement, id=incident, known=list(SEVERITIES)))
 
 
 def _channel(context: Context, incident: Incident) -> str:

@@ -113,3 +113,16 @@ def test_the_headline_is_the_worst_of_what_still_fires(made: Context) -> None:
     take(made, AGENT, alert("AgentDown", "a2", "warning"))
     kit.do_all(made, kit.Fake(verdict="All agents are well.", level="ok"))
     assert headline(made, incident) == ["All agents are well."] * 2 + ["ok"]
+
+
+def test_an_unknown_severity_is_kept_and_shown_beside_what_it_counts_as(made: Context) -> None:
+    take(made, alert("AgentDown", "a", "P1"))
+    kit.do_all(made)
+    (report,) = said(made)
+    assert report.severity == "warning"
+    assert "1 × AgentDown firing (severity P1, treated as warning)" in report.lines
+    (incident,) = query(made, "SELECT id FROM runbook.incidents")
+    with made.database.transaction() as connection:
+        found = listing.details(connection, incident["id"])
+    assert found is not None
+    assert [one.severity_text for one in found.alerts] == ["P1, treated as warning"]
