@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -116,6 +117,18 @@ class Catalog:
         if alertname in self.procedures:
             return self._entry(alertname, alertname, "warning")
         return self._entry(alertname, FALLBACK, "warning", is_known=False)
+
+    def nearest(self, name: str) -> str:
+        """The alert or procedure whose name is most like `name`; "" where none is much like it."""
+        known = {one.lower(): one for one in self._names()}
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        return known[near[0]] if near else ""
+
+    def _names(self) -> Iterator[str]:
+        """Every alert and procedure; procedures last, so that their spelling wins."""
+        for procedure in self.procedures.values():
+            yield from procedure.alerts
+        yield from self.procedures
 
     def _entry(self, alertname: str, name: str, severity: Severity, is_known: bool = True) -> Entry:
         procedure = self.procedures[name]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runbook.alert import AlertGroup
     from runbook.runner import Progress, Request, RunResult
 
+_NAME_SHOWN_MAX = 100
 PAYLOAD_MAX = 4 * 1024 * 1024
 # typer carries its own copy of click, older ones the real one: what all usage errors of either are.
 _UsageError: Any = typer.BadParameter.__mro__[2]
@@ -82,6 +83,9 @@ def run(
     ] = None,
     out: Out = None,
     limit: Limit = None,
+    any_: Annotated[
+        bool, typer.Option("--any", help="Take the general procedure for a name that the catalog does not list.")
+    ] = False,
 ) -> int:
     """Run the procedure of one alert. The last line on standard output is the path of report.html.
 
@@ -106,6 +110,8 @@ def run(
         request = _of_group(_group(payload), alertname, options)
         request = replace(request, labels={**request.labels, **labels})
     elif alertname:
+        if not any_:
+            _require_known(alertname)
         request = Request(alertname, labels=labels, **options)
     else:
         raise InputError("Name the alert, or give --payload. `runbook list` shows the alerts.")
@@ -211,6 +217,22 @@ def _run(request: Request, out: Path | None) -> int:
         _say(f"runbook: {_clean(place.said)}")
     print(place.report, flush=True)
     return result.exit_code
+
+
+def _require_known(alertname: str) -> None:
+    """Whether the catalog lists the name: a misspelt one would get the general procedure. Raises InputError."""
+    from runbook import catalog, parameters
+
+    loaded = catalog.load(parameters.folders().catalog)
+    if loaded.entry(alertname).is_known:
+        return
+    near = loaded.nearest(alertname)
+    meant = f" Did you mean {near}?" if near else " `runbook list` shows them."
+    name = alertname if len(alertname) <= _NAME_SHOWN_MAX else f"{alertname[:_NAME_SHOWN_MAX]}…"
+    raise InputError(
+        f"There is no procedure or alert {name!a}.{meant} The general procedure {catalog.FALLBACK} takes any name"
+        " with --any."
+    )
 
 
 def _labels(pairs: Any) -> dict[str, str]:
@@ -329,7 +351,7 @@ def _serve(environment: dict[str, str], alertname: str) -> None:
         print(f"export {name}={shlex.quote(value)}")
     _say(
         "\nThe simulated platform runs until Ctrl-C. Paste the lines above into another terminal, then for example:\n"
-        f"  runbook run {alertname}\n  runbook lab\n  psql \"$DATABASE_URL\" -c 'TABLE trading_sessions'"
+        f"  runbook run {alertname} --any\n  runbook lab\n  psql \"$DATABASE_URL\" -c 'TABLE trading_sessions'"
     )
     sys.stdout.flush()
     with cancelled_by_signals() as stop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -43,6 +44,28 @@ def evidence_of(config: settings.Settings) -> Evidence:
         replay=Recording(Path(config.runbook_evidence)) if config.runbook_evidence else None,
         secrets=config.secrets,
         limit_seconds=config.runbook_query_seconds,
+    )
+
+
+def require_procedure(procedure: str, *running: str | None) -> None:
+    """Whether there is such a procedure: a notebook of that name, the one that is `running` among them.
+
+    Raises InputError with the procedure that was probably meant. Away from the project's folders nothing is known.
+    """
+    if any(notebook and Path(notebook).stem == procedure for notebook in running):
+        return
+    try:
+        folders = parameters.folders()
+        if os.path.isfile(folders.notebook(procedure)):  # noqa: PTH113 (a name too long for a file is none)
+            return
+        known = catalog.load(folders.catalog)
+    except (InputError, ConfigurationError):
+        return
+    near = known.nearest(procedure)
+    meant = f" Did you mean {known.entry(near).procedure}?" if near else ""
+    raise InputError(
+        f"There is no procedure {procedure[:100]!a}.{meant} "
+        f"For an alert without a procedure of its own, open {catalog.FALLBACK}."
     )
 
 

@@ -21,7 +21,7 @@ from runbook.charts import Chart
 from runbook.errors import InputError, SourceError
 from runbook.findings import Figures, Finding, Findings, NotKnown, Table, step_id
 from runbook.honesty import honest
-from runbook.opening import Given, evidence_of, situation_of, sources_of
+from runbook.opening import Given, evidence_of, require_procedure, situation_of, sources_of
 from runbook.outcome import (
     ACTIONS_MIME,
     CONTEXT_MIME,
@@ -91,13 +91,14 @@ class Runbook:
         `starts_at` and `as_of` are ISO 8601 with a zone; empty: RUNBOOK_STARTS_AT and RUNBOOK_AS_OF,
         else the subject of `alerts` and the present. `alerts` are the group's firing alerts in
         Alertmanager's own shape; the most severe, then the oldest, is the subject.
-        Raises InputError and ConfigurationError.
+        Raises InputError (also for a procedure that there is not) and ConfigurationError.
         """
         given = Given(alertname, severity, starts_at, as_of, lookback_hours, labels or {}, alerts)
         if namespace is not None:
             given = given.from_namespace(namespace)
             _require_ranges(namespace)
         config = settings.load()
+        require_procedure(procedure, config.runbook_notebook, *_front_ends())
         evidence = evidence_of(config)
         alert, others, window = situation_of(procedure, given, evidence, config)
         book = cls(procedure, alert, others, window, evidence, config)

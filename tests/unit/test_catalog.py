@@ -43,6 +43,21 @@ def test_every_alert_has_its_procedure(alert: str, procedure: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("MaxDrawdwn", "MaxDrawdownExceeded"),
+        ("maxdrawdownexceeded", "MaxDrawdownExceeded"),
+        ("HighDrawdwon", "HighDrawdown"),
+        ("AgentDwon", "AgentDown"),
+        ("xyz", ""),
+        ("", ""),
+    ],
+)
+def test_the_name_that_was_probably_meant(name: str, nearest: str) -> None:
+    assert catalog.load(CATALOG).nearest(name) == nearest
+
+
+@pytest.mark.parametrize(
     ("alert", "severity"),
     [
         ("MaxDrawdownExceeded", "critical"),

@@ -490,6 +490,30 @@ def test_bad_input_is_refused(shown: Shown, wrong: dict[str, Any]) -> None:
         Runbook.open("AgentDown", **wrong)
 
 
+@pytest.mark.parametrize(
+    ("procedure", "meant"),
+    [
+        ("MaxDrawdwn", "Did you mean MaxDrawdownExceeded?"),
+        ("HighDrawdown", "Did you mean MaxDrawdownExceeded?"),
+        ("xyz", "open AnyAlert"),
+        ("x" * 9000, "open AnyAlert"),
+    ],
+)
+def test_a_procedure_that_there_is_not_is_asked_about(shown: Shown, procedure: str, meant: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Runbook.open(procedure, {"as_of": AS_OF})
+    assert meant in str(refused.value)
+    assert len(str(refused.value)) < 300
+    assert shown == []
+
+
+def test_a_notebook_that_runs_under_its_own_name_is_a_procedure(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNBOOK_NOTEBOOK", str(tmp_path / "NewProcedure.ipynb"))
+    assert Runbook.open("NewProcedure", as_of=AS_OF).procedure == "NewProcedure"
+
+
 def test_a_threshold_in_the_notebook_has_a_range_too(shown: Shown) -> None:
     with pytest.raises(InputError, match="threshold is a ratio"):
         Runbook.open("MaxDrawdownExceeded", {"threshold": 10, "as_of": AS_OF})

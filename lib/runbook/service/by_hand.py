@@ -11,6 +11,8 @@ from runbook.service.context import Context
 def commands(context: Context, alert: StoredAlert) -> tuple[str, ...]:
     """Lines for a shell: the alert's run, and what its procedure begins with."""
     words = ["runbook", "run", alert.name]
+    if not context.catalog.entry(alert.name).is_known:
+        words.append("--any")
     for label, value in sorted(alert.labels.items()):
         if label != "alertname":
             words += ["--label", f"{label}={value}"]

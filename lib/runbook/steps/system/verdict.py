@@ -82,6 +82,6 @@ def _actions(findings: Findings, namespace: str) -> tuple[Action, ...]:
         return (watch,)
     listed = ", ".join(firing.names)[:200]
     procedure = Action(
-        "Run the procedure of what fires", f"runbook run {shlex.quote(firing.names[0])}", f"Firing: {listed}."
+        "Run the procedure of what fires", f"runbook run --any {shlex.quote(firing.names[0])}", f"Firing: {listed}."
     )
     return procedure, watch
