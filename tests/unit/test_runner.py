@@ -158,6 +158,12 @@ def test_a_verdict_has_one_full_stop() -> None:
     assert records.verdict_of(died, [], None, "x").endswith("it is missing. Nothing was found until then.")
 
 
+def test_the_alert_that_the_run_is_about_stays_however_many_are_cut() -> None:
+    alerts = tuple(Alert("AllRuns", {"n": str(n)}, {}, MOMENT) for n in range(80))
+    found = prepared(Request.of_alert(alerts[79], alerts))
+    assert found.parameters["alerts"][0]["labels"] == {"n": "79"} == found.labels
+
+
 def test_a_storm_of_alerts_is_cut_and_said_so() -> None:
     alerts = tuple(Alert("AllRuns", {"n": str(n)}, {}, MOMENT) for n in range(80))
     found = prepared(Request.of_alert(alerts[0], alerts))

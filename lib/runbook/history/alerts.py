@@ -11,6 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from runbook.alert import Alert
+from runbook.catalog import FALLBACK
 from runbook.history.database import Connection, execute, ranked, rows, select, select_one
 from runbook.history.rows import StoredAlert
 from runbook.words import SEVERITIES, severity_rank
@@ -36,6 +37,11 @@ class Known:
     @property
     def key(self) -> Key:
         return (_short(self.alert.fingerprint), self.alert.starts_at)
+
+    @property
+    def shares_run(self) -> tuple[str, str]:
+        """What alerts have in common that share a run: the procedure, and of the general one the name too."""
+        return (self.procedure, self.alert.name if self.procedure == FALLBACK else "")
 
 
 Classify = Callable[[Alert], Known]
@@ -151,15 +157,19 @@ def of_incident(connection: Connection, incident: int, most: int) -> list[Stored
     return select(connection, StoredAlert, rest, id=incident, most=most)
 
 
-def covered_by(connection: Connection, run: int, incident: int, procedure: str, most: int) -> list[StoredAlert]:
-    """What a run is about, the worst first: all firing alerts of its procedure, and those it was queued for."""
+def covered_by(connection: Connection, run: int, most: int) -> list[StoredAlert]:
+    """What a run is about, the worst first: all firing alerts of its procedure, and those it was queued for.
+
+    Of the general procedure only those of its own name.
+    """
     rest = f"""
-        WHERE a.procedure = %(procedure)s AND (a.incident_id = %(incident)s OR a.storm_id = %(incident)s)
+        JOIN runbook.runs r ON r.id = %(run)s AND r.procedure = a.procedure AND r.about = a.about
+        WHERE (a.incident_id = r.incident_id OR a.storm_id = r.incident_id)
           AND (a.resolved_at IS NULL OR EXISTS (SELECT 1 FROM runbook.run_alerts c
                WHERE c.run = %(run)s AND c.fingerprint = a.fingerprint AND c.starts_at = a.starts_at))
         ORDER BY {WORST_FIRST} LIMIT %(most)s
         """  # noqa: S608 - a constant
-    return select(connection, StoredAlert, rest, run=run, incident=incident, procedure=procedure, most=most)
+    return select(connection, StoredAlert, rest, run=run, most=most)
 
 
 def worst(connection: Connection, incident: int, procedure: str) -> StoredAlert | None:

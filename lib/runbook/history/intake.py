@@ -139,13 +139,16 @@ def _store(
 
 
 def _ask(connection: Connection, incident: _Incident, fresh: Sequence[Known], limits: storms.Limits) -> _Asked:
-    """Ask for a run of each procedure that has new alerts: the incident's own, or that of the storm it belongs to."""
+    """Ask for a run of each procedure that has new alerts: the incident's own, or that of the storm it belongs to.
+
+    Of the general procedure each alert name has a run of its own.
+    """
     asked = _Asked()
     reason = "new" if incident.opened else "changed"
-    for procedure in sorted({known.procedure for known in fresh}):
-        mine = [known for known in fresh if known.procedure == procedure]
+    for shared in sorted({known.shares_run for known in fresh}):
+        mine = [known for known in fresh if known.shares_run == shared]
         lead = alerts.lead(mine)
-        parent = storms.parent_for(connection, incident.id, procedure, lead.severity, limits)
+        parent = storms.parent_for(connection, incident.id, lead, limits)
         if parent:
             asked.in_storm = True
             storms.leave_to_parent(connection, incident.id, parent, lead)
@@ -157,7 +160,7 @@ def _ask(connection: Connection, incident: _Incident, fresh: Sequence[Known], li
                 asked.critical.append(parent.id)
         else:
             if incident.parent_id:
-                storms.take_back(connection, incident.id, procedure)
+                storms.take_back(connection, incident.id, lead.procedure, lead.alert.name)
             queued = waiting.queue(connection, incident.id, lead, reason, mine)
             if lead.severity == "critical":
                 asked.more_critical.append(incident.id)

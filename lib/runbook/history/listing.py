@@ -116,15 +116,17 @@ class Figures:
 
 
 _ORDER = "i.closed_at IS NOT NULL, (i.closed_at IS NULL AND i.severity = 'critical') DESC, i.opened_at DESC, i.id DESC"
-# Of each procedure the newest report; of these the worst of what still fires. {only} narrows the runs.
+# Of each procedure (of the general one, of each alert name) the newest report; of these the worst of what still fires.
+# {only} narrows the runs.
 _HEADLINE = f"""
     SELECT l.* FROM (
-        SELECT DISTINCT ON (r.procedure) r.*, r.state IN ('complete', 'degraded', 'failed', 'timed_out') AS is_reported
+        SELECT DISTINCT ON (r.procedure, r.about) r.*,
+            r.state IN ('complete', 'degraded', 'failed', 'timed_out') AS is_reported
         FROM runbook.runs r WHERE r.incident_id = i.id {{only}}
-        ORDER BY r.procedure, is_reported DESC, r.id DESC) l
+        ORDER BY r.procedure, r.about, is_reported DESC, r.id DESC) l
     ORDER BY l.is_reported DESC,
              EXISTS (SELECT 1 FROM runbook.alerts a WHERE (a.incident_id = i.id OR a.storm_id = i.id)
-                     AND a.procedure = l.procedure AND a.resolved_at IS NULL) DESC,
+                     AND a.procedure = l.procedure AND a.about = l.about AND a.resolved_at IS NULL) DESC,
              {ranked("l.level", STATUSES)}, l.id DESC LIMIT 1
 """  # noqa: S608 - constants
 # Chosen first ({chosen}), then looked at: what is shown of an incident costs more than to find it.
@@ -251,10 +253,11 @@ def reported(connection: Connection, number: int | None) -> ReportedRun | None:
 def previous(connection: Connection, run: Run) -> ReportedRun | None:
     """The last run of the same incident and procedure before this one that has an outcome."""
     rest = """
-        WHERE r.incident_id = %(incident)s AND r.procedure = %(procedure)s AND r.id < %(id)s
-          AND r.outcome IS NOT NULL ORDER BY r.id DESC LIMIT 1
+        JOIN runbook.runs later ON later.id = %(id)s AND later.incident_id = r.incident_id
+            AND later.procedure = r.procedure AND later.about = r.about AND r.id < later.id
+        WHERE r.outcome IS NOT NULL ORDER BY r.id DESC LIMIT 1
         """
-    return select_one(connection, ReportedRun, rest, incident=run.incident_id, procedure=run.procedure, id=run.id)
+    return select_one(connection, ReportedRun, rest, id=run.id)
 
 
 def figures(connection: Connection) -> Figures:

@@ -66,7 +66,7 @@ def begin(connection: Connection, run: int, worker: str, job: int | None) -> Ord
     begun = row(connection, Run, statement, run=run, worker=worker, job=job)
     if begun is None:
         return None
-    found = alerts.covered_by(connection, run, begun.incident_id, begun.procedure, _ALERTS_MAX)
+    found = alerts.covered_by(connection, run, _ALERTS_MAX)
     # All that fire; those it was queued for, when none fires any more.
     covered = [item.as_alert() for item in found if item.fires] or [item.as_alert() for item in found]
     if not covered:
@@ -120,10 +120,10 @@ def _still_first(connection: Connection, run: Run, ended: Ended) -> bool:
     if ended.state not in REPORTED:
         return False
     statement = """
-        SELECT 1 FROM runbook.runs WHERE incident_id = %(incident)s AND procedure = %(procedure)s
-            AND id > %(run)s AND started_at IS NOT NULL LIMIT 1
+        SELECT 1 FROM runbook.runs r JOIN runbook.runs later USING (incident_id, procedure, about)
+        WHERE r.id = %(run)s AND later.id > r.id AND later.started_at IS NOT NULL LIMIT 1
         """
-    if exists(connection, statement, incident=run.incident_id, procedure=run.procedure, run=run.id):
+    if exists(connection, statement, run=run.id):
         return False
     rest = "WHERE r.retry_of = %(run)s AND r.state = 'queued' FOR UPDATE"
     waits = select_one(connection, Run, rest, run=run.id)
@@ -180,7 +180,7 @@ def again(connection: Connection, run: Run, counts: bool = True) -> Queued | Non
     statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, attempt, note, retry_of)
         VALUES (%(incident)s, %(procedure)s, %(name)s, %(severity)s, 'retry', %(attempt)s, %(note)s, %(run)s)
-        ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO UPDATE SET procedure = excluded.procedure
+        ON CONFLICT (incident_id, procedure, about) WHERE state = 'queued' DO UPDATE SET procedure = excluded.procedure
         RETURNING id
         """
     made = only(

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 
+from runbook.catalog import FALLBACK
 from runbook.history.alerts import Known, is_worse
 from runbook.history.database import Connection, execute, only, row, value
 from runbook.history.events import count, note
@@ -50,21 +51,33 @@ class _Storm:
     seconds_since_run: Decimal | None
 
 
-def parent_for(connection: Connection, incident: int, procedure: str, severity: str, limits: Limits) -> Parent | None:
-    """The storm this incident's procedure belongs to, opened now if the limit is reached; None while it is not."""
+def parent_for(connection: Connection, incident: int, lead: Known, limits: Limits) -> Parent | None:
+    """The storm that this alert of the incident belongs to, opened now if the limit is reached; None while it is not.
+
+    Of the general procedure each alert name counts, for each has a run of its own.
+    """
     statement = """
-        SELECT (SELECT count(DISTINCT r.incident_id) FROM runbook.runs r
+        SELECT (SELECT count(DISTINCT (r.incident_id, r.about)) FROM runbook.runs r
                 JOIN runbook.incidents i ON i.id = r.incident_id
                 WHERE r.procedure = %(procedure)s AND r.state <> 'not_run' AND i.kind = 'group'
-                  AND r.incident_id <> %(incident)s
+                  AND (r.incident_id, r.about) <> (%(incident)s, runbook.about(%(procedure)s, %(name)s))
                   AND r.queued_at > now() - make_interval(secs => %(seconds)s)) AS others,
                EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = %(incident)s
-                       AND r.procedure = %(procedure)s AND r.state <> 'not_run') AS has_own
+                       AND r.procedure = %(procedure)s AND r.about = runbook.about(%(procedure)s, %(name)s)
+                       AND r.state <> 'not_run') AS has_own
         """
-    load = row(connection, _Load, statement, procedure=procedure, incident=incident, seconds=limits.minutes * 60)
+    load = row(
+        connection,
+        _Load,
+        statement,
+        procedure=lead.procedure,
+        name=lead.alert.name,
+        incident=incident,
+        seconds=limits.minutes * 60,
+    )
     if load is None or load.has_own or load.others < limits.runs:
         return None
-    return _parent(connection, procedure, severity, limits)
+    return _parent(connection, lead.procedure, lead.severity, limits)
 
 
 def _parent(connection: Connection, procedure: str, severity: str, limits: Limits) -> Parent:
@@ -86,7 +99,8 @@ def _parent(connection: Connection, procedure: str, severity: str, limits: Limit
         connection, int, statement, key=key, title=f"Many alerts: {procedure}", procedure=procedure, severity=severity
     )
     span = duration(limits.minutes * 60)
-    text = f"over {limits.runs} incidents of {procedure} in {span}: the next ones share one run"
+    shared = "one run for each alert name" if procedure == FALLBACK else "one run"
+    text = f"over {limits.runs} incidents of {procedure} in {span}: the next ones share {shared}"
     note(connection, made, "storm", text)
     return Parent(made, 0.0, severity == "critical")
 
@@ -106,10 +120,13 @@ def _joined(connection: Connection, storm: _Storm, severity: str, limits: Limits
 
 def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead: Known) -> None:
     """Write down that this procedure is not run singly, why, and where its alerts are covered instead."""
-    statement = (
-        "UPDATE runbook.alerts SET storm_id = %s WHERE incident_id = %s AND procedure = %s AND resolved_at IS NULL"
-    )
-    connection.execute(statement, [parent.id, incident, lead.procedure])
+    statement = """
+        UPDATE runbook.alerts SET storm_id = %(storm)s
+        WHERE incident_id = %(incident)s AND procedure = %(procedure)s
+          AND about = runbook.about(procedure, %(name)s) AND resolved_at IS NULL
+        """
+    name = lead.alert.name
+    execute(connection, statement, storm=parent.id, incident=incident, procedure=lead.procedure, name=name)
     why = f"Not run singly: many {lead.procedure} alerts came at once. Incident {parent.id} covers it."
     statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason, state, note, finished_at,
@@ -131,12 +148,14 @@ def leave_to_parent(connection: Connection, incident: int, parent: Parent, lead:
     count(connection, "runs", lead.procedure, "not_run")
 
 
-def take_back(connection: Connection, incident: int, procedure: str) -> None:
-    """Alerts of this procedure are run by the incident itself from now on."""
-    statement = (
-        "UPDATE runbook.alerts SET storm_id = NULL WHERE incident_id = %s AND procedure = %s AND storm_id IS NOT NULL"
-    )
-    connection.execute(statement, [incident, procedure])
+def take_back(connection: Connection, incident: int, procedure: str, name: str) -> None:
+    """Alerts that share a run with one of this procedure and name are run by the incident itself from now on."""
+    statement = """
+        UPDATE runbook.alerts SET storm_id = NULL
+        WHERE incident_id = %(incident)s AND procedure = %(procedure)s
+          AND about = runbook.about(procedure, %(name)s) AND storm_id IS NOT NULL
+        """
+    execute(connection, statement, incident=incident, procedure=procedure, name=name)
 
 
 def settle(connection: Connection, incident: int) -> int | None:

@@ -1,4 +1,7 @@
-"""Runs that wait: one for each incident and procedure, which new alerts join until it begins."""
+"""Runs that wait: one for each incident and procedure, which new alerts join until it begins.
+
+Of the general procedure one for each alert name: alerts that nobody wrote a procedure for have nothing else in common.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def queue(
     if queued:
         run = queued.run
     else:
-        waits = _waiting(connection, incident, lead.procedure)
+        waits = _waiting(connection, incident, lead)
         if waits is None:  # it started this moment: one more covers the new alerts
             return queue(connection, incident, lead, reason, alerts, delay_seconds)
         run = waits.run
@@ -52,7 +55,7 @@ def request(
     statement = """
         INSERT INTO runbook.runs (incident_id, procedure, alertname, severity, reason)
         VALUES (%(incident)s, %(procedure)s, %(alertname)s, %(severity)s, %(reason)s)
-        ON CONFLICT (incident_id, procedure) WHERE state = 'queued' DO NOTHING
+        ON CONFLICT (incident_id, procedure, about) WHERE state = 'queued' DO NOTHING
         RETURNING id
         """
     run = value(
@@ -82,16 +85,18 @@ def cover_procedure(connection: Connection, queued: Queued) -> None:
     statement = """
         INSERT INTO runbook.run_alerts (run, fingerprint, starts_at)
         SELECT %(run)s, a.fingerprint, a.starts_at FROM runbook.alerts a
-        WHERE (a.incident_id = %(incident)s OR a.storm_id = %(incident)s) AND a.procedure = %(procedure)s
+        JOIN runbook.runs r ON r.id = %(run)s AND r.procedure = a.procedure AND r.about = a.about
+        WHERE a.incident_id = r.incident_id OR a.storm_id = r.incident_id
         ON CONFLICT DO NOTHING
         """
-    execute(connection, statement, run=queued.run, incident=queued.incident, procedure=queued.procedure)
+    execute(connection, statement, run=queued.run)
 
 
-def _waiting(connection: Connection, incident: int, procedure: str) -> Queued | None:
-    """The run of this procedure that waits, locked."""
+def _waiting(connection: Connection, incident: int, lead: Known) -> Queued | None:
+    """The run that waits and that this alert would join, locked."""
     statement = """
         SELECT id AS run, incident_id AS incident, procedure, severity FROM runbook.runs
-        WHERE incident_id = %(incident)s AND procedure = %(procedure)s AND state = 'queued' FOR UPDATE
+        WHERE incident_id = %(incident)s AND procedure = %(procedure)s AND about = runbook.about(procedure, %(name)s)
+          AND state = 'queued' FOR UPDATE
         """
-    return row(connection, Queued, statement, incident=incident, procedure=procedure)
+    return row(connection, Queued, statement, incident=incident, procedure=lead.procedure, name=lead.alert.name)

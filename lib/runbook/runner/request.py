@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Request:
 
     @classmethod
     def of_alert(cls, alert: Alert, alerts: tuple[Alert, ...] = (), **options: Any) -> Request:
-        """The request for one alert of a group. Options are the other fields.
+        """The request for one alert of a group, which then stands first. Options are the other fields.
 
         A sender whose clock is far off is not believed: the report is then of the present, and says so.
         """
@@ -57,7 +57,7 @@ class Request:
             labels=dict(alert.labels),
             annotations=dict(alert.annotations),
             starts_at=alert.starts_at if _is_plausible(alert.starts_at) else None,
-            alerts=alerts or (alert,),
+            alerts=(alert, *(other for other in alerts if not _is_same(other, alert))),
             **options,
         )
 
@@ -187,6 +187,11 @@ def _times(
     if as_of < starts_at:
         raise ParameterError(f"as_of ({_text(as_of)}) is before the alert's starts_at ({_text(starts_at)}).")
     return starts_at, as_of
+
+
+def _is_same(alert: Alert, other: Alert) -> bool:
+    """Whether they are one alert, whatever each is called."""
+    return replace(alert, name="") == replace(other, name="")
 
 
 def _is_plausible(moment: datetime) -> bool:

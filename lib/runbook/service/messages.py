@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from runbook import notify
+from runbook.catalog import FALLBACK
 from runbook.errors import StorageError
 from runbook.history import alerts, copies, deliveries, listing
 from runbook.history.changes import changes
@@ -83,7 +84,7 @@ def compose(connection: Connection, context: Context, delivery: Delivery) -> Mes
         return None
     about = _About(incident.title, incident.procedure)
     run = listing.reported(connection, delivery.run)
-    if run and run.procedure != incident.procedure:
+    if run and (run.procedure != incident.procedure or run.procedure == FALLBACK):
         about = _About(run.alertname or _UNNAMED, run.procedure)
     run = run or listing.headline(connection, incident.id)
     kind = delivery.kind

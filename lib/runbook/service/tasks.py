@@ -84,17 +84,17 @@ def ask(connection: Connection, context: Context, incident: int, reason: str) ->
         connection,
         _Lead,
         f"""
-        SELECT DISTINCT ON (a.procedure) a.procedure, a.name, a.severity, a.resolved_at IS NULL AS fires,
+        SELECT DISTINCT ON (a.procedure, a.about) a.procedure, a.name, a.severity, a.resolved_at IS NULL AS fires,
             a.incident_id = %(id)s AND a.storm_id IS NOT NULL AS is_covered
         FROM runbook.alerts a
         WHERE a.storm_id = %(id)s OR (a.incident_id = %(id)s AND (a.storm_id IS NULL OR %(reason)s = 'asked'))
-        ORDER BY a.procedure, {WORST_FIRST}
+        ORDER BY a.procedure, a.about, {WORST_FIRST}
         """,  # noqa: S608 - a constant
         id=incident,
         reason=reason,
     )
     wanted = [lead for lead in found if lead.fires] or found
-    covered = [lead.procedure for lead in wanted if lead.is_covered]
+    covered = [(lead.procedure, lead.name) for lead in wanted if lead.is_covered]
     if covered:
         _leave_storm(connection, context, incident, covered)
     queued: list[Queued] = []
@@ -108,14 +108,14 @@ def ask(connection: Connection, context: Context, incident: int, reason: str) ->
     return tuple(queued)
 
 
-def _leave_storm(connection: Connection, context: Context, incident: int, procedures: list[str]) -> None:
-    """Run these procedures by itself from now on.
+def _leave_storm(connection: Connection, context: Context, incident: int, covered: list[tuple[str, str]]) -> None:
+    """Run these procedures, each of an alert's name, by itself from now on.
 
     A critical incident that gets its own place so is watched from now on.
     """
     was = listing.incident(connection, incident, for_update=True)
-    for procedure in procedures:
-        storms.take_back(connection, incident, procedure)
+    for procedure, name in covered:
+        storms.take_back(connection, incident, procedure, name)
     parent = storms.settle(connection, incident)
     if was and was.parent_id and not parent and was.severity == "critical":
         watch_over(connection, context, incident)
@@ -147,7 +147,8 @@ def dead_man(connection: Connection, context: Context, incident: int, until: dat
           AND NOT EXISTS (SELECT 1 FROM runbook.events e
               WHERE e.incident_id = %(id)s AND e.kind = 'dead_man' AND starts_with(e.text, a.procedure || ': ')
                 AND NOT EXISTS (SELECT 1 FROM runbook.runs r WHERE r.incident_id = %(id)s AND r.finished_at > e.at
-                                AND r.procedure = a.procedure AND r.state = ANY(%(reported)s)))
+                                AND r.procedure = a.procedure AND r.about = a.about
+                                AND r.state = ANY(%(reported)s)))
         ORDER BY a.procedure
         """,
         id=incident,

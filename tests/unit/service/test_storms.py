@@ -235,3 +235,49 @@ def test_a_history_of_before_is_brought_along(storm: Context) -> None:
     assert covered == [{"incident_id": i, "name": "HighMemoryUsage"} for i in (4, mixed)]
     assert mixed in listed(storm)
     assert 4 not in listed(storm)
+
+
+def test_alerts_of_different_names_never_share_a_run_of_the_general_procedure(url: str, tmp_path: Path) -> None:
+    """Not within a group, and not in a storm: each run has one name, and labels and annotations of that name."""
+    fake = kit.Fake()
+    with kit.context(url, tmp_path, runbook_storm_runs=3, runbook_storm_pause_seconds=0) as made:
+        take(made, message(unheard("LowWinRate", 1), unheard("StopLossHit", 2), unheard("LowWinRate", 3), key="both"))
+        kit.do_all(made, fake)
+        assert shares(fake) == [("LowWinRate", {"LowWinRate"}, 2), ("StopLossHit", {"StopLossHit"}, 1)]
+        for number in range(4, 10):
+            name = "LowVotingConsensus" if number % 2 else "NegativeSharpeRatio"
+            take(made, message(unheard(name, number), key=f"g{number}"))
+        storm = query(made, "SELECT id FROM runbook.incidents WHERE kind = 'storm'")
+        assert len(storm) == 1
+        covered = kit.Fake()
+        kit.do_all(made, covered)
+        in_storm = [share for share in shares(covered) if share[2] > 1]
+        assert sorted(in_storm) == [
+            ("LowVotingConsensus", {"LowVotingConsensus"}, 3),
+            ("NegativeSharpeRatio", {"NegativeSharpeRatio"}, 2),
+        ]
+        for request in (*fake.requests, *covered.requests):
+            assert request.labels["alertname"] == request.alertname
+            assert request.annotations == {"summary": f"{request.alertname} fires"}
+            assert request.alerts[0].labels == request.labels
+        # Run again by hand: each name by itself once more.
+        with made.database.transaction() as connection:
+            assert len(tasks.ask(connection, made, storm[0]["id"], "asked")) == 2
+
+
+def unheard(name: str, number: int) -> dict[str, Any]:
+    return alert(name, f"u{number}", "warning", number=str(number))
+
+
+def shares(fake: kit.Fake) -> list[tuple[str, set[str], int]]:
+    """Of each run its name, the names of the alerts that it covers, and how many there are."""
+    return sorted((r.alertname, {one.name for one in r.alerts}, len(r.alerts)) for r in fake.requests)
+
+
+def test_messages_of_the_general_procedure_are_called_after_the_alert_that_was_run(url: str, tmp_path: Path) -> None:
+    with kit.context(url, tmp_path, slack_webhook_url="http://127.0.0.1:1/x") as made:
+        take(made, message(unheard("LowWinRate", 1), unheard("StopLossHit", 2)))
+        kit.do_all(made)
+        with made.database.transaction() as connection:
+            composed = [messages.compose(connection, made, item) for item in kit.deliveries(connection)]
+        assert sorted(item.alertname for item in composed if item) == ["LowWinRate", "StopLossHit"]
