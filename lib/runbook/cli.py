@@ -207,6 +207,8 @@ def _run(request: Request, out: Path | None) -> int:
     from runbook import cli_store, runner, settings
 
     config = settings.load()
+    for warning in settings.misspelt(os.environ):
+        _say(f"runbook: {_clean(warning)}")
     store = None if out else cli_store.remote(config)
     folder = out or (store.spool if store else Path(config.runbook_artifacts.removeprefix("file://")))
     with runner.cancelled_by_signals() as cancelled, _progress() as on_progress:

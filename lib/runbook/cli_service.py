@@ -44,6 +44,7 @@ def serve(
     read = settings.load()
     gate = gate_for(read, host)
     logs.set_up()
+    logs.warn_of(read)
 
     def tell(url: str) -> None:
         typer.echo(f"Serving {url}")
@@ -59,12 +60,16 @@ def worker(
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Run queued reports; on as many machines as there is work for, with RUNBOOK_DATABASE_URL."""
+    from runbook import settings
     from runbook.service import logs
     from runbook.service.context import opened
     from runbook.service.worker import run_worker
 
     logs.set_up()
-    with opened(is_patient=True) as context:
+    read = settings.load()
+    if not with_parent:  # who started it has said it
+        logs.warn_of(read)
+    with opened(read, is_patient=True) as context:
         run_worker(context, concurrency, with_parent)
 
 

@@ -12,6 +12,7 @@
     │   └── NotRecorded         a replay has no answer to this question
     ├── EmbeddedError           the embedded PostgreSQL cannot run here
     ├── StorageError            artifacts or history cannot be read or written
+    ├── TryLaterError           who was asked says when to ask again
     └── DemoError               the simulated platform cannot be built or started
 
 The text of an exception is read by a person at 3 a.m.: what failed, on what, what to do next.
@@ -68,6 +69,14 @@ class EmbeddedError(RunbookError):
 
 class StorageError(RunbookError):
     """Artifacts or history cannot be read or written."""
+
+
+class TryLaterError(RunbookError):
+    """It was not taken, and who refused it may have said when to try again: `retry_after_seconds`, 0 where not."""
+
+    def __init__(self, message: str | None = None, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class DemoError(RunbookError):

@@ -18,7 +18,7 @@ from typing import Any
 import procrastinate
 from procrastinate import exceptions, jobs, schema
 
-from runbook.errors import StorageError
+from runbook.errors import StorageError, TryLaterError
 from runbook.history import Connection, Migration
 from runbook.history.database import only, rows
 from runbook.history.waiting import Queued
@@ -186,6 +186,18 @@ def migrations() -> tuple[Migration, ...]:
     return (Migration("procrastinate", f"{place}{first};\n{record}"), *later)
 
 
+class Patient(procrastinate.RetryStrategy):
+    """Tries again after a growing pause, and not before the time that who refused it has asked for."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: jobs.Job) -> procrastinate.RetryDecision | None:
+        asked = exception.retry_after_seconds if isinstance(exception, TryLaterError) else 0.0
+        decision = super().get_retry_decision(exception=exception, job=job)
+        if decision is None or decision.retry_at is None:
+            return decision
+        earliest = datetime.now(UTC) + timedelta(seconds=asked)
+        return procrastinate.RetryDecision(retry_at=max(decision.retry_at, earliest))
+
+
 @dataclass(slots=True)
 class Work:
     """What a worker process does: the bodies of the tasks, by name."""
@@ -256,7 +268,7 @@ class Worker:
             timeout=10.0,
         )
         app = procrastinate.App(connector=connector)
-        retry = procrastinate.RetryStrategy(max_attempts=10, wait=2, exponential_wait=3)
+        retry = Patient(max_attempts=10, wait=2, exponential_wait=3)
         app.task(name="run", queue=RUNS, pass_context=True)(self.work.run)
         app.task(name="message", queue=MESSAGES, retry=retry)(self.work.message)
         app.task(name="escalate", queue=WATCH, retry=retry)(self.work.escalate)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 
@@ -9,6 +12,13 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runbook.errors import ConfigurationError
+
+_PREFIX = "RUNBOOK_"
+_ADDRESS = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
+_SET_BY_US = frozenset(("RUN_ID", "WARM", "ROOM"))
+"""Rests of variables that our own processes set for each other."""
+_SET_BY_KUBERNETES = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_\w+)?)")
+"""Rests of variables that Kubernetes sets in each pod for a Service whose name begins with "runbook"."""
 
 
 class Settings(BaseSettings):
@@ -76,6 +86,29 @@ class Settings(BaseSettings):
             raise ValueError("needs a time zone, as in 2026-01-15T14:02:00Z")
         return value
 
+    @field_validator("runbook_base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.match(value):
+            raise ValueError("needs scheme and host, as in https://runbook.example.com")
+        return value
+
+    @field_validator("slack_webhook_url")
+    @classmethod
+    def _secret_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _ADDRESS.match(value.get_secret_value()):
+            raise ValueError("needs scheme and host, as in https://hooks.slack.com/…")
+        return value
+
+    @field_validator("alert_email_to", "critical_alert_email_to")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        if ";" in (value or ""):
+            raise ValueError("takes addresses with commas between them, not semicolons")
+        if any("@" not in address for address in (value or "").split(",") if address.strip()):
+            raise ValueError("holds something that is no mail address; commas stand between them")
+        return value
+
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value set here, for the redaction to look for; longest first."""
@@ -91,4 +124,34 @@ def load() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name} cannot be used: {first['msg']}. Correct it and run again.") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{name} cannot be used: {what}. Correct it and run again.") from None
+
+
+def misspelt(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A line for each variable that looks like one of ours, is none, and so is not read: with the nearest name."""
+    known = {name.upper().removeprefix(_PREFIX) for name in Settings.model_fields if name.upper().startswith(_PREFIX)}
+    own = known | _SET_BY_US
+    found = []
+    for name in sorted(environment):
+        rest = name.removeprefix(_PREFIX)
+        if rest == name or rest in own or _SET_BY_KUBERNETES.fullmatch(rest):
+            continue
+        near = difflib.get_close_matches(rest, sorted(known), n=1)
+        meant = f" Did you mean {_PREFIX}{near[0]}?" if near else ""
+        found.append(f"{name[:100]} is no setting and is not read.{meant}")
+    return tuple(found)
+
+
+def pinned(config: Settings) -> tuple[str, ...]:
+    """A line for each setting of demo and replays that would make a service report on another time than now."""
+    meanings = {
+        "runbook_as_of": "every report looks from that moment, not from now",
+        "runbook_starts_at": "alerts without a time of their own begin then",
+        "runbook_evidence": "every report is made of what was recorded there, and asks the platform nothing",
+    }
+    return tuple(
+        f"{name.upper()} is set: {meaning}. It is for replays and the demo; unset it and start again."
+        for name, meaning in meanings.items()
+        if getattr(config, name) is not None
+    )

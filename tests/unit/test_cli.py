@@ -95,6 +95,13 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_misspelt_setting_is_said(tmp_path: Path) -> None:
+    done = runbook("run", "NotWrittenYet", "--out", str(tmp_path), RUNBOOK_RUN_SECOND="9")
+    assert done.returncode == 2
+    said = "RUNBOOK_RUN_SECOND is no setting and is not read. Did you mean RUNBOOK_RUN_SECONDS?"
+    assert f"runbook: {said}" in done.stderr.splitlines()
+
+
 def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     done = runbook("run", "AllRuns", "-p", "\x1b]0;owned\x07\nx=1", "--out", str(tmp_path))
     assert done.returncode == 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runbook.errors import RunbookError
+from runbook.errors import TryLaterError
 from runbook.words import one_line
 
 
-class NotifyError(RunbookError):
+class NotifyError(TryLaterError):
     """The message was not taken. It is tried again; the incident's page shows it."""
 
 

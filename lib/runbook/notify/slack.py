@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.error import URLError
 
@@ -13,6 +16,7 @@ _ICONS = {"critical": "🔴", "warning": "🟠", "unknown": "⚪", "skipped": "�
 _FINDINGS = 5
 _TEXT_MAX = 2_900  # of Slack's 3,000 characters a block
 _TIMEOUT_SECONDS = 10
+_WAIT_MAX_SECONDS = 3_600.0
 _EMOJI = re.compile(r":(?=[\w+'-]*[^\W\d][\w+'-]*:)")  # the first colon of :name:, not those of 14:02:00
 _CUT_ENTITY = re.compile(r"&[a-z]{0,3}$")
 
@@ -79,8 +83,25 @@ def send_slack(url: str, message: Message) -> None:
         response = WebhookClient(url, timeout=_TIMEOUT_SECONDS).send_dict(payload(message))
     except (SlackClientError, URLError, OSError, ValueError) as error:
         raise NotifyError(f"Slack cannot be reached ({type(error).__name__}).") from None
+    body = response.body or ""
     if response.status_code != 200:
-        raise NotifyError(f"Slack answered {response.status_code}: {one_line(response.body or '', 80)}.")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        wait_seconds = _wait_seconds(headers.get("retry-after", ""))
+        raise NotifyError(f"Slack answered {response.status_code}: {one_line(body, 80)}.", wait_seconds)
+    if body.lstrip().startswith("<"):  # a proxy's, a login's or a wrong address's page; Slack itself says "ok"
+        raise NotifyError("A web page answered, not Slack. Check SLACK_WEBHOOK_URL and the proxy on the way.")
+
+
+def _wait_seconds(retry_after: str) -> float:
+    """The seconds that a Retry-After header asks for, a number or a date, at most an hour; 0 where it says none."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):  # no date, or one without its zone
+            return 0.0
+    return min(max(seconds, 0.0), _WAIT_MAX_SECONDS) if math.isfinite(seconds) else 0.0
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from runbook import settings
 from runbook.errors import StorageError
 from runbook.history import Connection
 from runbook.history.closing import close_by_hand
@@ -74,6 +75,7 @@ class Site:
 
     def __init__(self, context: Context, gate: Gate) -> None:
         self.context, self.gate = context, gate
+        self.warnings = settings.pinned(context.settings)
         self.metrics = Metrics(context)
         self.webhook = Webhook(context, gate, self.metrics)
         self.templates = pages.templates()
@@ -261,7 +263,7 @@ class Site:
 
     def page(self, request: Request, name: str, data: dict[str, Any], status: int = 200) -> Response:
         """A page of ours under the strict policy; 304 for an open page that asks for itself and has not changed."""
-        given = {"path": request.url.path, "live_seconds": 0, **data}
+        given = {"path": request.url.path, "live_seconds": 0, "warnings": self.warnings, **data}
         text = self.templates.get_template(name).render(given)
         headers = _HEADERS | {"Content-Security-Policy": PAGE_POLICY}
         if status == 200:

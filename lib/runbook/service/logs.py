@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
 from datetime import UTC, datetime
+
+from runbook import settings
 
 _QUIET = ("psycopg.pool", "procrastinate", "uvicorn.access", "httpx")
 
@@ -37,3 +40,10 @@ def set_up(level: int = logging.INFO) -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def warn_of(config: settings.Settings) -> None:
+    """Warn of what in the environment is misspelt, or left there from a demo or a replay."""
+    log = logging.getLogger(__name__)
+    for warning in (*settings.pinned(config), *settings.misspelt(os.environ)):
+        log.warning("%s", warning)

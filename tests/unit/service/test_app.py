@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -258,6 +259,15 @@ def test_the_webhook_takes_its_own_token_only(made: Context) -> None:
             answer = web.post(WEBHOOK, json=message(alert()), headers=headers)
             assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert web.post(WEBHOOK, json=message(alert()), headers=bearer("hook-token")).status_code == 202
+
+
+def test_a_clock_that_a_demo_left_pinned_is_said_on_every_page(made: Context) -> None:
+    pinned = Settings.model_validate({**dict(made.settings), "runbook_as_of": "2026-01-15T14:10:00Z"})
+    with client(dataclasses.replace(made, settings=pinned)) as web:
+        for path in ("/", "/reports", "/incidents/9"):
+            assert "RUNBOOK_AS_OF is set: every report looks from that moment" in web.get(path).text
+    with client(made) as web:
+        assert "RUNBOOK_AS_OF" not in web.get("/").text
 
 
 def test_pages_open_with_the_read_token_and_its_session(made: Context) -> None:

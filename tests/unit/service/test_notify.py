@@ -7,18 +7,20 @@ import json
 import shlex
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import procrastinate
 import pytest
 import service_kit as kit
 from aiosmtpd.controller import Controller
 from service_kit import alert, message, query, resolved
 
-from runbook import catalog
+from runbook import catalog, queue
 from runbook.alert import group_from_json
 from runbook.notify import Attachment, Mailbox, Message, NotifyError, escape, send_mail, send_slack
 from runbook.notify.mail import compose
@@ -59,6 +61,8 @@ class Slack:
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.status = 200
+        self.body = ""
+        self.headers: dict[str, str] = {}
         slack = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,8 +71,11 @@ class Slack:
                 if slack.status == 200:
                     slack.posted.append(json.loads(body))
                 self.send_response(slack.status)
+                for name, value in slack.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(b"ok" if slack.status == 200 else b"no_service")
+                usual = "ok" if slack.status == 200 else "no_service"
+                self.wfile.write((slack.body or usual).encode())
 
             def log_message(self, *arguments: Any) -> None:
                 return
@@ -306,6 +313,48 @@ def test_the_dead_man_brings_the_procedures_own_commands(
     if "pod" in PROCEDURES[procedure].labels:
         assert ["kubectl", "describe", "-n", "trading", "pod/x'; rm -rf /"] in [shlex.split(line) for line in own]
     assert not any("--all" in command for command in own)
+
+
+def test_a_web_page_in_slacks_place_is_not_told(url: str, tmp_path: Path, slack: Slack) -> None:
+    slack.body = "\n<!doctype html><title>Sign in</title>"
+    with kit.context(url, tmp_path, slack_webhook_url=slack.url) as made:
+        intake.accept(made, group_from_json(message(alert())))
+        kit.do_all(made)
+        said = "A web page answered, not Slack. Check SLACK_WEBHOOK_URL and the proxy on the way."
+        assert deliver(made) == [said]
+        assert query(made, "SELECT state, error FROM runbook.deliveries") == [{"state": "waiting", "error": said}]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("30", 30),
+        ("0", 0),
+        ("-5", 0),
+        ("nan", 0),
+        ("1e9", 3_600),
+        ("soon", 0),
+        ("", 0),
+        ("Wed, 01 Jan 2020 00:00:00 GMT", 0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 3_600),
+    ],
+)
+def test_slack_says_when_to_try_again(slack: Slack, header: str, seconds: float) -> None:
+    slack.status, slack.headers = 429, {"Retry-After": header} if header else {}
+    with pytest.raises(NotifyError, match="Slack answered 429") as refused:
+        send_slack(slack.url, told())
+    assert refused.value.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(("asked", "waited"), [(0.0, 5), (90.0, 90)])
+def test_the_queue_waits_as_long_as_it_was_asked_to(asked: float, waited: float) -> None:
+    job = procrastinate.jobs.Job(id=1, queue="messages", lock=None, queueing_lock=None, task_name="message", attempts=0)
+    retry = queue.Patient(max_attempts=10, wait=2, exponential_wait=3)
+    began = datetime.now(UTC)
+    decision = retry.get_retry_decision(exception=NotifyError("later", asked), job=job)
+    assert decision
+    assert decision.retry_at
+    assert (decision.retry_at - began).total_seconds() == pytest.approx(waited, abs=2)
 
 
 def test_failing_slack_loses_nothing_and_shows(url: str, tmp_path: Path, slack: Slack) -> None:
