@@ -418,4 +418,81 @@ COLD_CACHE = Incident(
     ),
 )
 
-INCIDENTS = (RATE_LIMITED, POOL_EXHAUSTED, NATS_DOWN, COLD_CACHE)
+_DECISION = "INSERT INTO llm_decisions (session_id, decision_type, symbol, prompt, model) VALUES ($1, $2, $3, $4, $5)"
+
+INDEX_BUILD = Incident(
+    name="index-build",
+    title="No connection is idle: a migration builds an index with its table locked, and every writer waits behind it",
+    cause="lock holds up",
+    alert=_alert(
+        "DatabaseConnectionPoolCritical",
+        "critical",
+        "database",
+        "system",
+        "cryptofunk_database_connections_idle == 0",
+        "No idle database connections available",
+    ),
+    overrides=(
+        Override("cryptofunk_database_connections_active", 10.0, start_minute=-12, ramp_minutes=4),
+        Override(
+            "cryptofunk_database_query_duration_ms",
+            820.0,
+            labels={"query_type": "insert"},
+            start_minute=-12,
+            ramp_minutes=3,
+        ),
+        Override("cryptofunk_errors_total", 5.0, labels={"component": "database"}, start_minute=-7, ramp_minutes=2),
+        Override("health_check_status", 0.5, labels={"component": "database"}, start_minute=-7),
+        *_failing("database", -7, 9.0, 140.0),
+    ),
+    logs=(
+        LogLine(
+            "postgres",
+            -12,
+            "info",
+            "process 1{n} still waiting for RowExclusiveLock on relation 16587 of database 16384 after 1000.094 ms",
+            count=24,
+            every_seconds=45,
+        ),
+        LogLine(
+            "postgres",
+            -12,
+            "info",
+            "Process holding the lock: 1907. Wait queue: 1{n}.",
+            count=24,
+            every_seconds=45,
+        ),
+        LogLine("postgres", -9, "info", f"duration: 61420.118 ms  statement: {_DECISION}", count=11, every_seconds=80),
+        LogLine(
+            "orchestrator",
+            -7,
+            "error",
+            "Failed to store decision",
+            {"error": "failed to acquire connection: context deadline exceeded", "duration_ms": 5000},
+            count=21,
+            every_seconds=41,
+            console=True,
+        ),
+    ),
+    audits=(
+        Audit(
+            -13,
+            "CONFIG_UPDATED",
+            "migration 31: CREATE INDEX ON llm_decisions (created_at, model)",
+            "database/migrations",
+            user="deploy-bot",
+            metadata={"migration": 31, "concurrently": False},
+        ),
+    ),
+    also_firing=(
+        _also(
+            "DatabaseConnectionPoolExhausted",
+            -3,
+            "warning",
+            "database",
+            "cryptofunk_database_connections_active / 10 > 0.9",
+        ),
+    ),
+)
+
+INCIDENTS = (RATE_LIMITED, POOL_EXHAUSTED, NATS_DOWN, COLD_CACHE, INDEX_BUILD)

@@ -22,6 +22,7 @@ __all__ = [
     "exposure",
     "latency",
     "platform",
+    "pressure",
     "resources",
     "sessions",
     "system",

@@ -100,6 +100,11 @@ class Entry:
     labels: Mapping[str, str]
     is_known: bool
 
+    @property
+    def has_own_procedure(self) -> bool:
+        """Whether somebody wrote a procedure for it, or it is asked for by the general one's own name."""
+        return self.is_known and (self.procedure != FALLBACK or self.alertname == FALLBACK)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:

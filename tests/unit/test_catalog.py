@@ -17,6 +17,26 @@ from runbook.parameters import Folders
 
 ROOT = Path(__file__).parents[2]
 CATALOG = ROOT / "parameters" / "catalog.yaml"
+# The 56 names of the platform's rules (deployments/prometheus/alerts), and where each goes.
+RULES = {
+    "AgentDown": "AgentDown AgentNoRecentSignals AgentsHealthCheckDegraded AgentsHealthCheckFailed",
+    "AgentHighLatency": "AgentHighProcessingTime HighAPILatency HighLLMRequestLatency HighOrchestratorLatency "
+    "HighOrderExecutionLatency",
+    "AnyAlert": "LargeTradeExecuted LowAgentConfidence LowRedisCacheHitRate LowVotingConsensus LowWinRate "
+    "NegativeSharpeRatio ProfitTargetHit RapidTradingActivity StopLossHit VectorSearchCriticalErrorRate "
+    "VectorSearchCriticalLatency VectorSearchHighErrorRate VectorSearchHighLatency VectorSearchHighQueryVolume "
+    "VectorSearchLowResultCount VectorSearchNoOperations VectorSearchSlowWithHighConnections",
+    "CircuitBreakerOpen": "CircuitBreakerTripped FrequentCircuitBreakerTrips",
+    "DatabasePressure": "DatabaseConnectionPoolCritical DatabaseConnectionPoolExhausted DatabaseConnectionPoolLow "
+    "HighDatabaseQueryLatency",
+    "HighErrorRate": "CriticalErrorRate CriticalErrors DatabaseErrors ExchangeConnectionIssues HighClientErrorRate "
+    "HighErrorRate HighExchangeAPIErrors HighServerErrorRate MCPToolCallFailures NATSConnectionIssues",
+    "MaxDrawdownExceeded": "CriticalDrawdown HighDrawdown",
+    "PositionLimitExceeded": "LargePositionValue TooManyOpenPositions",
+    "SystemHealth": "DatabaseHealthCheckFailed DatabaseHealthCheckSlowdown HealthCheckFailureRateHigh "
+    "HealthCheckFlapping HealthCheckHighLatency NATSHealthCheckFailed SystemDegraded",
+    "TradingSessionFailure": "AllHealthChecksFailed NoActiveAgents NoActiveSessions",
+}
 # The platform's facts, and the written runbook's own names.
 PROCEDURES = {
     "CircuitBreakerOpen": "CircuitBreakerOpen CircuitBreakerTripped FrequentCircuitBreakerTrips",
@@ -40,6 +60,16 @@ def names() -> list[tuple[str, str]]:
 def test_every_alert_has_its_procedure(alert: str, procedure: str) -> None:
     entry = catalog.load(CATALOG).entry(alert)
     assert (entry.procedure, entry.is_known) == (procedure, True)
+
+
+def test_every_rule_of_the_platform_has_its_place() -> None:
+    loaded = catalog.load(CATALOG)
+    places = {alert: procedure for procedure, alerts in RULES.items() for alert in alerts.split()}
+    assert len(places) == 56
+    entries = {alert: loaded.entry(alert) for alert in places}
+    assert {alert: entry.procedure for alert, entry in entries.items()} == places
+    assert all(entry.is_known for entry in entries.values())
+    assert [a for a, entry in entries.items() if not entry.has_own_procedure] == RULES["AnyAlert"].split()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +187,7 @@ def test_a_missing_catalog_is_said_so(tmp_path: Path) -> None:
         catalog.load(tmp_path / "catalog.yaml")
 
 
-@pytest.mark.parametrize("procedure", [*PROCEDURES, "AnyAlert", "SystemHealth"])
+@pytest.mark.parametrize("procedure", [*PROCEDURES, *RULES])
 def test_every_procedure_has_first_commands_of_its_own(procedure: str) -> None:
     assert len(catalog.load(CATALOG).procedures[procedure].commands) >= 2
 
