@@ -252,3 +252,66 @@ def test_a_throttled_agent_gets_the_next_cpu_limit_and_no_other() -> None:
     raised = latency.decide(found, ALERT).actions[0]
     assert raised.changes
     assert '"limits":{"cpu":"750m"}' in raised.command
+
+
+class Told:
+    """Metrics that answer each question with one series, and keep what was asked."""
+
+    def __init__(self, series: pd.DataFrame) -> None:
+        self.series = series
+        self.asked: list[str] = []
+
+    def range(self, expression: str, start: datetime, end: datetime, *, series: int = 0) -> Any:
+        self.asked.append(expression)
+        return SimpleNamespace(frame=self.series)
+
+
+def about(name: str, series: pd.DataFrame) -> tuple[Finding[Any], list[str]]:
+    told = Told(series)
+    found = latency.subject(told, WINDOW, Alert(name, {"alertname": name}, {}, MOMENT))  # type: ignore[arg-type]
+    return found.named("latency.subject"), told.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "now", "status", "said"),
+    [
+        (
+            "HighOrchestratorLatency",
+            "cryptofunk_orchestrator_latency_ms",
+            2500.0,
+            Status.WARNING,
+            "its rule allows 2,0",
+        ),
+        ("HighOrchestratorLatency", "cryptofunk_orchestrator_latency_ms", 900.0, Status.OK, "p95 9"),
+        ("HighAPILatency", "cryptofunk_api_request_duration_ms", 1400.0, Status.WARNING, "API requests"),
+        ("HighOrderExecutionLatency", "cryptofunk_order_execution_latency_ms", 5300.0, Status.WARNING, "at least"),
+        ("HighLLMRequestLatency", "cryptofunk_llm_request_duration_ms", 10400.0, Status.WARNING, "at least"),
+    ],
+)
+def test_an_alert_on_another_latency_is_about_its_own_histogram(
+    name: str, metric: str, now: float, status: Status, said: str
+) -> None:
+    found, (asked,) = about(name, steps(400.0, now))
+    assert f"{metric}_bucket" in asked
+    promql_parser.parse(asked)
+    assert (found.status, said in found.title) == (status, True)
+    verdict = latency.decide(Findings([found, replace(seen("", "trend"), id="latency.agents")]), ALERT)
+    assert verdict.status is status
+    assert found.known.what in verdict.summary.split("Beside it")[0]
+    assert metric_words(found) in verdict.reasons[0]
+
+
+def metric_words(found: Finding[Any]) -> str:
+    return f"The alert is about {found.known.what}"
+
+
+def test_an_own_histogram_without_samples_is_unknown_however_well_the_agents_are() -> None:
+    found, _ = about("HighAPILatency", pd.DataFrame({"time": TIMES[:0], "value": []}))
+    assert found.status is Status.UNKNOWN
+    verdict = latency.decide(Findings([found, replace(seen("", "trend"), id="latency.agents")]), ALERT)
+    assert verdict.status is Status.UNKNOWN
+
+
+def test_an_alert_on_agents_asks_nothing_of_its_own() -> None:
+    found, asked = about("AgentHighLatency", steps(400.0, 900.0))
+    assert (found.status, found.figures, asked) == (Status.OK, None, [])

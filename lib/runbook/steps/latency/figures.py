@@ -82,6 +82,21 @@ class Decisions:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnLatency:
+    """p95 of what the alert itself measures (`what`: API requests, …) before it and now, and what its rule allows.
+
+    `is_capped`: it stands at the end of the last bucket, so that it is at least that.
+    """
+
+    what: str
+    p95_ms: float
+    p95_before_ms: float
+    limit_ms: float
+    is_slow: bool
+    is_capped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PartLatency:
     """p95 of a part's calls, and the time spent there for each decision made (`share`), before the alert and now."""
 

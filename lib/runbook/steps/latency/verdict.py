@@ -12,9 +12,19 @@ from runbook.steps.latency import slow_statements
 from runbook.steps.latency.bottleneck import cause
 from runbook.steps.latency.breakdown import models, parts
 from runbook.steps.latency.decisions import agents
-from runbook.steps.latency.figures import Bottleneck, Decisions, Part, SlowLog, SlowQueries, Throttling
+from runbook.steps.latency.figures import (
+    Bottleneck,
+    Decisions,
+    OwnLatency,
+    Part,
+    Parts,
+    SlowLog,
+    SlowQueries,
+    Throttling,
+)
 from runbook.steps.latency.processor import throttling
 from runbook.steps.latency.queries import slow_log, slow_queries
+from runbook.steps.latency.subject import subject
 from runbook.steps.shared.fleet import deployment_of
 from runbook.steps.shared.quotas import raise_limit
 from runbook.steps.shared.verdicts import kubectl, psql, silence, unknown_reasons
@@ -40,7 +50,7 @@ _PLAN_NOTE = (
 
 def decide(findings: Findings, alert: Alert, namespace: str = "cryptofunk") -> Verdict:
     """The decision of AgentHighLatency: what to speed up, LLM, MCP tools, database or CPU, and why."""
-    status, decision, summary = _choice(findings)
+    status, decision, summary = _own_first(findings, *_choice(findings))
     return Verdict(
         decision,
         summary,
@@ -53,6 +63,32 @@ def decide(findings: Findings, alert: Alert, namespace: str = "cryptofunk") -> V
         ),
         _checklist(findings),
     )
+
+
+def _own_first(findings: Findings, status: Status, decision: str, summary: str) -> tuple[Status, str, str]:
+    """The same, of what the alert itself measures first, where that is not the agents' decisions."""
+    own, asked = findings.get(OwnLatency), findings.of(subject)
+    if own is None and (asked is None or asked.is_known):
+        return status, decision, summary
+    beside = f"Beside it: {summary.removeprefix('Healthy: ')}"
+    if own is None:
+        return Status.UNKNOWN, "measure what the alert is about by hand", f"{findings.title(subject)}. {beside}"
+    if not own.is_slow:
+        healthy = "Healthy: " if status is Status.OK else ""
+        return status, decision, f"{healthy}{_own(own)}, within the {amount(own.limit_ms, 'ms')} of its rule. {beside}"
+    parts_found = findings.get(Parts)
+    moved = parts_found.moved if parts_found else ()
+    with_it = f"; slower with it: {', '.join(moved)}" if moved else ""
+    slow = f"Slow: {_own(own)}, over the {amount(own.limit_ms, 'ms')} of its rule{with_it}. {beside}"
+    if status is Status.WARNING:
+        return status, decision, slow
+    remedy = _REMEDIES[moved[0]][0] if moved else f"look into {own.what} themselves"
+    return Status.WARNING, remedy, slow
+
+
+def _own(own: OwnLatency) -> str:
+    least = "at least " if own.is_capped else ""
+    return f"{own.what} take p95 {least}{amount(own.p95_ms, 'ms')}, {amount(own.p95_before_ms, 'ms')} before"
 
 
 def _choice(findings: Findings) -> tuple[Status, str, str]:
@@ -86,6 +122,8 @@ def _acquittal(bottleneck: Bottleneck) -> str:
 
 def _reasons(findings: Findings) -> Iterator[str]:
     why = findings.of(cause)
+    if findings.get(OwnLatency) is not None:
+        yield f"{findings.title(subject)}."
     for found in findings.known((agents, cause, parts, throttling, slow_log)):
         yield f"{found.title}. {found.detail}" if found is why else f"{found.title}."
     decisions = findings.get(Decisions)
