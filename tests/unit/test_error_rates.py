@@ -313,3 +313,49 @@ def test_what_the_alert_names_comes_after_what_weighs_more() -> None:
     verdict = decide(API, POOL, parts(("api", 0.1, 0.1)), component="api")
     assert verdict.reasons[-1].startswith("The alert names component api, 0.1 errors a minute")
     assert verdict.reasons[0].startswith("10 of 10 connections in use")
+
+
+def decide_on(name: str, *findings: Finding[Any], **labels: str) -> Verdict:
+    alert = Alert(name, {"alertname": name, **labels}, {}, MOMENT)
+    return error_rates.decide(Findings(findings), alert, WINDOW, component=labels.get("component", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "finding", "first"),
+    [
+        ("DatabaseErrors", parts(("database", 9.0, 0.1), ("nats", 99.0, 0.1)), "Database: 9 errors a minute"),
+        ("NATSConnectionIssues", parts(("nats", 4.0, 0.1), ("database", 99.0, 0.1)), "NATS: 4 errors a minute"),
+        ("MCPToolCallFailures", parts(("mcp", 7.0, 0.1), ("api", 99.0, 0.1)), "MCP tools: 7 errors a minute"),
+        ("HighExchangeAPIErrors", EXCHANGE, "The exchange: 9 errors a minute"),
+        ("ExchangeConnectionIssues", EXCHANGE, "The exchange: 9 errors a minute"),
+        ("HighClientErrorRate", api(now=0.22, peak=0.3, client=0.4), "40.0 % of API requests are answered 4xx"),
+    ],
+)
+def test_the_page_is_about_the_alerts_own_subject_first(name: str, finding: Finding[Any], first: str) -> None:
+    verdict = decide_on(name, finding, POOL)
+    assert verdict.summary.startswith(first)
+    assert "the database's connection pool is exhausted" in verdict.summary
+    assert verdict.reasons[0].startswith("The alert is about ")
+    assert verdict.reasons[1].startswith("10 of 10 connections in use")
+
+
+def test_a_subject_that_is_well_is_said_beside_what_is_not() -> None:
+    verdict = decide_on("DatabaseErrors", CALM, parts(("database", 0.1, 0.1), ("nats", 9.0, 0.1)))
+    assert verdict.summary.startswith("Database: 0.1 errors a minute, usually 0.1")
+    assert "Errors rose in nats" in verdict.summary
+    healthy = decide_on("DatabaseErrors", CALM, parts(("database", 0.1, 0.1)))
+    assert healthy.status is Status.OK
+    assert healthy.summary.startswith("Healthy: database: 0.1 errors a minute")
+
+
+def test_a_subject_that_is_not_known_is_not_healthy() -> None:
+    verdict = decide_on("NATSConnectionIssues", CALM)
+    assert (verdict.status, verdict.decision) == (Status.UNKNOWN, "find out how NATS fares")
+    assert verdict.summary.startswith("NATS: its errors are not known")
+
+
+def test_errors_as_such_have_no_subject_but_a_component_that_is_named_and_known() -> None:
+    risen = parts(("llm", 8.0, 0.1), ("api", 9.0, 0.1))
+    assert decide_on("HighErrorRate", risen, component="api").summary.startswith("Errors rose in")
+    assert decide_on("CriticalErrorRate", risen, component="system").summary.startswith("Errors rose in")
+    assert decide_on("HighErrorRate", risen, component="llm").summary.startswith("Component llm: 8 errors a minute")

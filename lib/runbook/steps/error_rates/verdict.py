@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from runbook.steps.error_rates.causes import Cause, Remedy, cause_of
 from runbook.steps.error_rates.component_errors import components
 from runbook.steps.error_rates.figures import Api, Components
 from runbook.steps.error_rates.log_lines import logs
+from runbook.steps.error_rates.subject import Subject, subject_of
 from runbook.steps.platform import Pods, known_limits
 from runbook.steps.platform.suspects import Suspect, suspects
 from runbook.steps.shared.quotas import raise_limit
@@ -63,15 +64,17 @@ def decide(
     component: str = "",
     exchange: str = "",
 ) -> Verdict:
-    """The decision point of HighErrorRate: which dependency or change is behind the errors, and what to do."""
+    """The decision point of HighErrorRate: what the alert itself is about, then what is behind the errors."""
     cause = cause_of(findings)
     since = _since(findings)
     # The restart of what is down is the trouble itself, not a change before it.
     before = suspects(findings, cause.since or since or window.starts_at)
     near = [suspect for suspect in before if not cause.down or suspect.subject != cause.down]
     affected = trading.affected(findings)
-    judged = _judged(findings, cause, near, affected)
+    about = subject_of(findings, alert, component)
+    judged = _own_first(about, _judged(findings, cause, near, affected))
     reasons = (
+        f"The alert is about {about.text}." if about else "",
         cause.reason,
         *(f"Just before: {suspect.text}." for suspect in near[:3]),
         *_facts(findings, since),
@@ -86,6 +89,23 @@ def decide(
         tuple(_actions(judged, near, alert, namespace, findings)),
         _checklist(findings, affected),
     )
+
+
+def _own_first(about: Subject | None, judged: _Judgement) -> _Judgement:
+    """`judged`, what the alert itself is about first: what is behind several errors comes second."""
+    if about is None:
+        return judged
+    own = about.text[:1].upper() + about.text[1:]
+    rest = judged.summary
+    if judged.status is Status.OK:
+        rest = rest.removeprefix("Healthy: ")
+        if about.in_trouble:
+            return _Judgement(Status.WARNING, Remedy(f"look into {about.name}"), f"{own}. Beside it: {rest}")
+        if about.in_trouble is None:
+            remedy = Remedy(f"find out how {about.name} fares")
+            return _Judgement(Status.UNKNOWN, remedy, f"{own}. Beside it: {rest}")
+        return replace(judged, summary=f"Healthy: {about.text}. Beside it: {rest}")
+    return replace(judged, summary=f"{own}. {rest}")
 
 
 def _since(findings: Findings) -> datetime | None:
