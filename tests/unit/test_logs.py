@@ -75,7 +75,7 @@ def test_console_with_colours() -> None:
         ("ERR", "error"),
         ("FTL", "fatal"),
         ("PNC", "panic"),
-        ("???", "info"),
+        ("???", "unknown"),
     ],
 )
 def test_console_levels(word: str, level: str) -> None:
