@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runbook.sources import logs
 from runbook.sources.logs import COLUMNS, parse
-from runbook.steps.shared.log_patterns import patterns
+from runbook.steps.shared.log_patterns import pattern_of, patterns, unlevelled, unlevelled_detail
 
 STAMP = "2026-01-15T14:02:00.123456789Z"
 AT = datetime(2026, 1, 15, 14, 2, 0, 123456, tzinfo=UTC)
@@ -192,6 +192,227 @@ def test_no_lines() -> None:
     assert str(frame["time"].dtype) == "datetime64[us, UTC]"
 
 
+CASES = {
+    # Taken from public reports.
+    "gin": """
+
+2026/01/15 14:05:00 [Recovery] 2026/01/15 - 14:05:00 panic recovered:
+POST /api/v1/orders HTTP/1.1
+Host: api
+Authorization: *
+
+runtime error: invalid memory address or nil pointer dereference
+/usr/local/go/src/runtime/panic.go:261 (0x44f2e9)
+\tpanicmem: panic(memoryError)
+/src/api/orders.go:77 (0x8f1c2e)
+\tplace: order.Price.Mul(quantity)
+
+[GIN] 2026/01/15 - 14:05:00 | 500 |  1.2ms | 10.0.0.1 | POST "/api/v1/orders"
+Error #01: EOF
+""",
+    "gin, release": """
+2026/01/15 14:05:00 [Recovery] 2026/01/15 - 14:05:00 panic recovered:
+runtime error: index out of range [3] with length 3
+/usr/local/go/src/runtime/panic.go:261 (0x44f2e9)
+\tpanicmem: panic(memoryError)
+
+2026/01/15 14:05:01 listening
+""",
+    "net/http": """
+2026/01/15 14:05:00 http: panic serving 10.0.0.1:51234: runtime error: index out of range [3] with length 3
+goroutine 5123 [running]:
+net/http.(*conn).serve.func1()
+\t/usr/local/go/src/net/http/server.go:1947 +0xbe
+panic({0x1234, 0xc0001})
+\t/usr/local/go/src/runtime/panic.go:785 +0x132
+main.(*Server).placeOrder(0xc0001)
+\t/src/api/orders.go:77 +0x3f
+{"level":"info","message":"after"}
+""",
+    "panic of several lines": """
+panic: could not start:
+  the database said no
+Second line
+
+goroutine 1 [running]:
+main.main()
+\t/src/main.go:12 +0x3f
+exit status 2
+2026/01/15 14:05:01 listening
+""",
+    "python": """
+{"level":"info","message":"before"}
+Traceback (most recent call last):
+  File "/app/feed.py", line 12, in read
+    return cache[symbol]
+           ~~~~~^^^^^^^^
+KeyError: 'BTCUSDT'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/app/feed.py", line 30, in <module>
+    main()
+feed.errors.FeedError: no price of BTCUSDT
+INFO:root:after
+""",
+    "python logging": """
+2026-01-15 14:02:00,123 ERROR feed: could not read
+Traceback (most recent call last):
+  File "/app/feed.py", line 12, in read
+ValueError: bad price
+2026-01-15 14:02:01,123 INFO feed: after
+""",
+    "postgresql": """
+2026-01-15 14:02:00.123 CET [77] FEHLER:  doppelter Schlüsselwert verletzt »orders_pkey«
+2026-01-15 14:02:00.123 CET [78] LOG:  Verbindung beendet
+2026-01-15 14:02:00.123 CET [77] DETAIL:  Schlüssel »(id)=(4)« existiert bereits.
+2026-01-15 14:02:00.123 CET [77] ANWEISUNG:  INSERT INTO orders
+\tVALUES (4)
+""",
+    "csvlog": """
+2026-01-15 14:02:00.123 UTC,"app","cryptofunk",77,"10.0.0.1:5432",65a1,3,"INSERT",2026-01-15 13:00:00 UTC,4/12,0,ERROR,\
+40P01,"deadlock detected","Process 77 waits",,,,,"INSERT INTO orders
+VALUES (4, ""x"")
+
+RETURNING id",,,"api","client backend",,0
+2026-01-15 14:02:01.123 UTC,,,78,,65a1,3,,2026-01-15 13:00:00 UTC,,0,LOG,00000,"checkpoint starting: time",,,,,,,,,""
+""",
+    "zap": """
+2026-01-15T14:02:00.123Z\tERROR\tapi/server.go:12\tfailed\t{"error": "EOF"}
+main.(*Server).Place
+\t/src/api/server.go:12
+main.main
+\t/src/main.go:7
+2026-01-15T14:02:01.123Z\tINFO\tapi/server.go:14\tafter
+""",
+    "key": """
+{"level":"info","message":"before"}
+-----BEGIN RSA PRIVATE KEY-----
+MIIEpAIBAAKCAQEA1234/56+
+Zm9vYmFyZm9vYmFy
+-----END RSA PRIVATE KEY-----
+{"level":"info","message":"after"}
+""",
+    "key cut off": """
+MIIEpAIBAAKCAQEA1234/56+
+Zm9vYmFyZm9vYmFy
+-----END RSA PRIVATE KEY-----
+{"level":"info","message":"after"}
+""",
+}
+KEY = "MIIEpAIBAAKCAQEA1234/56+\nZm9vYmFyZm9vYmFy\n-----END RSA PRIVATE KEY-----"
+ROWS = {
+    "gin": [
+        ("panic", "[Recovery] panic recovered: runtime error: invalid memory address or nil pointer dereference"),
+        ("error", '[GIN] 2026/01/15 - 14:05:00 | 500 |  1.2ms | 10.0.0.1 | POST "/api/v1/orders"'),
+    ],
+    "gin, release": [
+        ("panic", "[Recovery] panic recovered: runtime error: index out of range [3] with length 3"),
+        ("unknown", "2026/01/15 14:05:01 listening"),
+    ],
+    "net/http": [
+        ("panic", "http: panic serving 10.0.0.1:51234: runtime error: index out of range [3] with length 3"),
+        ("info", "after"),
+    ],
+    "panic of several lines": [
+        ("panic", "panic: could not start:"),
+        ("unknown", "2026/01/15 14:05:01 listening"),
+    ],
+    "python": [
+        ("info", "before"),
+        ("error", "feed.errors.FeedError: no price of BTCUSDT"),
+        ("info", "INFO:root:after"),
+    ],
+    "python logging": [
+        ("error", "2026-01-15 14:02:00,123 ERROR feed: could not read"),
+        ("info", "2026-01-15 14:02:01,123 INFO feed: after"),
+    ],
+    "postgresql": [
+        ("error", "2026-01-15 14:02:00.123 CET [77] FEHLER:  doppelter Schlüsselwert verletzt »orders_pkey«"),
+        ("info", "2026-01-15 14:02:00.123 CET [78] LOG:  Verbindung beendet"),
+    ],
+    "csvlog": [("error", "deadlock detected"), ("info", "checkpoint starting: time")],
+    "zap": [("error", "failed"), ("info", "after")],
+    "key": [
+        ("info", "before"),
+        ("unknown", f"-----BEGIN RSA PRIVATE KEY-----\n{KEY}"),
+        ("info", "after"),
+    ],
+    "key cut off": [
+        ("unknown", KEY),
+        ("info", "after"),
+    ],
+}
+FIELDS = {
+    "gin": {"recovered": "yes", "request": "POST /api/v1/orders HTTP/1.1"},
+    "net/http": {"recovered": "yes"},
+    "python logging": {"error": "ValueError: bad price"},
+    "postgresql": {
+        "detail": "Schlüssel »(id)=(4)« existiert bereits.",
+        "statement": "INSERT INTO orders\n\tVALUES (4)",
+    },
+    "zap": {"error": "EOF", "caller": "api/server.go:12"},
+}
+IN_STACKS = {
+    "gin": ("panic.go:261", "orders.go:77"),
+    "gin, release": ("panic.go:261",),
+    "net/http": ("server.go:1947", "panic({0x1234", "orders.go:77"),
+    "panic of several lines": ("the database said no", "Second line", "main.go:12", "exit status 2"),
+    "python": ("KeyError", "feed.py", "line 30"),
+    "python logging": ("line 12",),
+    "zap": ("server.go:12", "main.main", "main.go:7"),
+}
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("case", CASES)
+def test_what_belongs_together_is_one_row(case: str, stamped: bool) -> None:
+    text = CASES[case].replace("\\\n", "").strip("\n")
+    lines = [f"{STAMP} {line}" if stamped else line for line in text.split("\n")]
+    frame = parse("\n".join(lines), "p")
+    assert list(zip(frame["level"], frame["message"], strict=True)) == ROWS[case]
+    fields = next(row for row, level in zip(frame["fields"], frame["level"], strict=True) if level != "info")
+    assert fields | FIELDS.get(case, {}) == fields
+    for part in IN_STACKS.get(case, ()):
+        assert part in fields["stack"]
+
+
+def test_a_header_of_a_dumped_request_is_not_kept() -> None:
+    assert "Authorization" not in str(parse(CASES["gin"], "p").to_dict("records"))
+
+
+def test_a_traceback_long_after_an_error_is_its_own_row() -> None:
+    text = (
+        "2026-01-15T14:02:00Z ERROR:root:could not read\n"
+        "2026-01-15T14:03:00Z Traceback (most recent call last):\n"
+        '2026-01-15T14:03:00Z   File "/app/feed.py", line 12, in read\n'
+        "2026-01-15T14:03:00Z ValueError: bad price"
+    )
+    frame = parse(text, "p")
+    assert frame["message"].tolist() == ["ERROR:root:could not read", "ValueError: bad price"]
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
+def test_lines_end_at_newlines_alone(mark: str) -> None:
+    line = json.dumps({"level": "error", "message": "rejected", "error": f"said:{mark}(margin"}, ensure_ascii=False)
+    if mark < " ":  # JSON has these escaped; others do not
+        line = f'2:01PM ERR rejected error="said:{mark}(margin"'
+    row = one(line)
+    assert (row["level"], row["message"], row["fields"]) == ("error", "rejected", {"error": "said: (margin"})
+
+
+def test_windows_lines_are_lines() -> None:
+    frame = parse(f'{STAMP} {{"level":"error","message":"a"}}\r\n{STAMP} [ERROR] b\r\n', "p")
+    assert (frame["level"].tolist(), frame["message"].tolist()) == (["error", "error"], ["a", "[ERROR] b"])
+
+
+@pytest.mark.parametrize("line", [json.dumps({"message": "\x1b[31m\u202ered\x00"}), "\u202e\x00red", "\rred"])
+def test_marks_do_not_hide_a_line_nor_survive(line: str) -> None:
+    frame = parse(f"{STAMP} [INFO] before\n{STAMP} {line}", "p")
+    assert frame["message"].tolist() == ["[INFO] before", "red"]
+
+
 def test_patterns_put_the_worst_first_and_count() -> None:
     lines = [
         *(f'{{"level":"info","message":"tick {n}"}}' for n in range(50)),
@@ -203,3 +424,72 @@ def test_patterns_put_the_worst_first_and_count() -> None:
     assert grouped["level"].tolist() == ["panic", "error", "error", "info"]
     assert grouped["lines"].tolist() == [1, 5, 3, 50]
     assert grouped["pattern"].tolist()[1:] == ["Lost connection to #", "Order # rejected: code #", "tick #"]
+
+
+CODES = {
+    "binance: <APIError> code=-1021, msg=Timestamp for this request": "-1021",
+    'rejected: {"code":-2010,"msg":"Account has insufficient balance"}': "-2010",
+    "exchange error -1003 at 12:30": "-1003",
+    "retCode: 10006": "10006",
+    "status=429 after 3 attempts": "429",
+    "StatusCode: 401, took 250ms": "401",
+    "HTTP/1.1 503 Service Unavailable": "503",
+    "unexpected 502 Bad Gateway": "502",
+    "the exchange answered 418, banned for 120 s": "418",
+    "Request failed: 401": "401",
+    "got 403 from binance": "403",
+    "refused (429)": "429",
+    '[GIN] 2026/01/15 - 14:05:00 | 500 |  1.2ms | 10.0.0.1 | POST "/x"': "500",
+    '10.0.0.1 - - [15/Jan/2026:14:02:00 +0000] "GET /api HTTP/1.1" 502 612': "502",
+    "HTTP probe failed with statuscode: 503": "503",
+    "ended with exit code 137": "137",
+    "duplicate key (SQLSTATE 23505)": "23505",
+}
+NUMBERS = (
+    "returned 418 rows",
+    "took 401 ms",
+    "price 418.5",
+    "pnl -1500.25 USDT",
+    "delta -1500 USDT",
+    "10.0.0.1:500 refused",
+    "pid 500 order 401 rejected",
+    "code 200ms",
+    "2026-01-15 14:02:00",
+    "range 10-1000",
+    "id 550e8400-e29b-41d4-a716-446655440000",
+    "order 4011021 rejected",
+)
+
+
+@pytest.mark.parametrize("message", CODES)
+def test_codes_stay_in_patterns(message: str) -> None:
+    assert CODES[message] in pattern_of(message)
+
+
+@pytest.mark.parametrize("message", NUMBERS)
+def test_other_numbers_do_not(message: str) -> None:
+    assert not any(character.isdigit() for character in pattern_of(message))
+
+
+def test_codes_tell_patterns_apart_and_the_example_is_the_whole_line() -> None:
+    lines = [f"binance answered {code} after {n} ms: " + "x" * 300 for n, code in enumerate((401, 418, 418, -1021))]
+    grouped = patterns(parse("\n".join(f"{STAMP} [ERROR] {line}" for line in lines), "p"))
+    assert grouped["lines"].tolist() == [2, 1, 1]
+    assert grouped["example"][0] == f"[ERROR] {lines[2]}"
+
+
+def test_lines_of_unknown_level_are_counted_and_come_before_those_that_are_fine() -> None:
+    text = "\n".join(
+        f"{STAMP} {line}" for line in ("[INFO] a", "[INFO] a", "listening", "listening", "[WARN] b", "dial 1", "dial 2")
+    )
+    frame = parse(text, "p")
+    grouped = patterns(frame)
+    assert unlevelled(frame) == 4
+    assert grouped["level"].tolist() == ["warning", "unknown", "unknown", "info"]
+    assert unlevelled_detail(grouped) == "4 lines tell no level that is known, most often “listening” (2×)."
+    assert unlevelled_detail(grouped[:1]) == ""
+
+
+@given(st.text(max_size=300))
+def test_patterns_of_any_text_are_short(text: str) -> None:
+    assert len(pattern_of(text)) <= 200

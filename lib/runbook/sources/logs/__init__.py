@@ -19,9 +19,7 @@ from runbook.sources.logs.structured import of_json, of_logfmt
 __all__ = ["COLUMNS", "COMPLAINTS", "ERRORS", "LEVELS", "UNKNOWN", "frame_of", "parse"]
 
 COLUMNS = ("time", "level", "message", "fields", "pod")
-_KUBERNETES_TIME = re.compile(
-    r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))(?: (.*)|$)", re.DOTALL
-)
+_KUBERNETES_TIME = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))(?: (.*)|$)", re.DOTALL)
 
 
 def parse(text: str, pod: str) -> pd.DataFrame:

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from runbook.sources.logs import levels, plain
+from runbook.sources.logs import levels, postgresql
 from runbook.sources.logs.rows import Row
 
 _LINES_MAX = 200
 _BACK_MAX = 10
 """How many rows back the message is looked for that a detail of PostgreSQL belongs to."""
 _SAME_ENTRY = timedelta(seconds=1)
-_RECORD = re.compile(r"^(?:\{|\[(?!signal |recovered)|\d{4}[-/]\d\d|\d{1,2}:\d\d|[IWEF]\d{4} |\d+:[XCSM] |(?:ts|time|level)=)")
+_RECORD = re.compile(
+    r"^(?:\{|\[(?!signal |recovered)|\d{4}[-/]\d\d|\d{1,2}:\d\d|[IWEF]\d{4} |\d+:[XCSM] |(?:ts|time|level)=)"
+)
 """How a line begins that is an entry of its own."""
 GOROUTINE = re.compile(r"^goroutine (?:\d+|running) ?\[?")
-_GO_FRAME = re.compile(
-    r"^(?:\s|goroutine |created by |exit status \d|\[signal |\[recovered\]|panic\(|runtime stack:|\.\.\.additional frames"
-    r"|r[a-z0-9]{1,5}\s+0x|[c-g]s\s+0x|[\w./%~·-]{1,200}[.(][^\s]*\(.*\)\s*$|[\w./*()-]{1,200}\(0x)"
+_IN_STACK = re.compile(
+    r"^(?:\s|goroutine |created by |exit status \d|\[signal |\[recovered\]|panic\(|runtime stack:"
+    r"|\.\.\.additional frames|r[a-z0-9]{1,5}\s+0x|[c-g]s\s+0x)"
 )
 _GIN_FRAME = re.compile(r"^\S{1,300}:\d+ \(0x[0-9a-f]+\)$")
 _REQUEST = re.compile(r"^[A-Z]{3,10} \S+ HTTP/\d")
@@ -69,13 +71,23 @@ class GoPanic:
         self._lines += 1
         if GOROUTINE.match(line):
             self._has_stack = True
-        elif self._has_stack and line.strip() and not _GO_FRAME.match(line):
-            return False
-        elif not self._has_stack and (self._lines > _LINES_MAX or _RECORD.match(line)):
+        elif not self._may_be_part(line):
             return False
         if line.strip():
             self._row.add_to("stack", line)
         return True
+
+    def _may_be_part(self, line: str) -> bool:
+        if self._has_stack:
+            return not line.strip() or bool(_IN_STACK.match(line)) or _is_frame(line)
+        return self._lines <= _LINES_MAX and not _RECORD.match(line)
+
+
+def _is_frame(line: str) -> bool:
+    """Whether `line` is a frame of a Go stack: a qualified function and its arguments."""
+    function, opening, arguments = line.partition("(")
+    is_qualified = "." in function and function.isprintable() and " " not in function
+    return is_qualified and bool(opening) and (arguments.rstrip().endswith(")") or arguments.startswith("0x"))
 
 
 class _GinPanic:
@@ -177,23 +189,38 @@ class _Csv:
         if is_whole or self._lines > _LINES_MAX:
             return False
         self._text += f"\n{line}"
-        row = plain.of_csv(self._text)
+        row = postgresql.of_csv(self._text)
         if row is not None:
             self._row.level, self._row.message, self._row.fields = row.level, row.message, row.fields
+        return True
+
+
+class _Detail:
+    """The rest of what PostgreSQL writes below a message: a statement of several lines."""
+
+    def __init__(self, row: Row, name: str) -> None:
+        self._row = row
+        self._name = name
+
+    def takes(self, line: str) -> bool:
+        if line[:1] != "\t":
+            return False
+        self._row.add_to(self._name, line)
         return True
 
 
 def joined(rows: Sequence[Row], row: Row, line: str) -> Block | bool:
     """Whether `line` (read as `row`) belongs to one of the `rows` above, to which it is added; the block it begins."""
     above = rows[-1]
+    block: Block | None = None
     if GOROUTINE.match(line):
         block = GoPanic(above)
-        return block if block.takes(line) else False
-    if TRACEBACK.match(line) and above.level in levels.ERRORS and _is_same_entry(above, row):
+    elif TRACEBACK.match(line) and above.level in levels.ERRORS and _is_same_entry(above, row):
         block = Traceback(above, is_part=True)
+    if block is not None:
         return block if block.takes(line) else False
     if row.kind.startswith("postgresql detail "):
-        return _is_detail(rows, row)
+        return _detail(rows, row) or False
     if found := _GIN_ERROR.match(line) if above.kind == "gin" else None:
         above.fields["error"] = found[1]
         return True
@@ -222,14 +249,14 @@ def _is_same_entry(above: Row, row: Row) -> bool:
     return row.time - above.time <= _SAME_ENTRY
 
 
-def _is_detail(rows: Sequence[Row], row: Row) -> bool:
-    """Whether the message is there that a detail of PostgreSQL belongs to, of the same process."""
+def _detail(rows: Sequence[Row], row: Row) -> Block | None:
+    """The message, of the same process, that a detail of PostgreSQL is added to, open for more; None where none is."""
     wanted = row.kind.replace(" detail", "")
     for above in rows[: -_BACK_MAX - 1 : -1]:
         if above.kind == wanted:
             above.fields |= row.fields
-            return True
-    return False
+            return _Detail(above, next(iter(row.fields)))
+    return None
 
 
 def ends_key(rows: list[Row], line: str) -> bool:

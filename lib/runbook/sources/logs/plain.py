@@ -1,12 +1,11 @@
-"""Lines of text: zerolog's console form, klog, gin, zap, logrus, PostgreSQL, Redis, NATS, and whoever names a level."""
+"""Lines of text: zerolog's console form, klog, gin, zap, logrus, Redis, NATS, and whoever names a level."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from runbook.sources.logs import levels
+from runbook.sources.logs import levels, postgresql
 from runbook.sources.logs.rows import TEXT_MAX, Row, split_fields, time_of
 from runbook.sources.logs.structured import of_json, of_json_within
 
@@ -21,9 +20,7 @@ CONSOLE = re.compile(
 _KLOG = re.compile(r"^([IWEF])\d{4} \d\d:\d\d:\d\d\.\d{1,9}\s+\d+ ([^\s\]]{1,100}:\d+)\] (.*)$", re.DOTALL)
 _LOGRUS = re.compile(r"^(PANI|FATA|ERRO|WARN|INFO|DEBU|TRAC)\[\d+\] ?(.*)$", re.DOTALL)
 _GO_TIME = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)? "
-_SLOG = re.compile(
-    rf"^{_GO_TIME}(?:[\w./-]{{1,60}}:\d+: )?((?:DEBUG|INFO|WARN|ERROR)(?:[+-]\d+)?) (.*)$", re.DOTALL
-)
+_SLOG = re.compile(rf"^{_GO_TIME}(?:[\w./-]{{1,60}}:\d+: )?((?:DEBUG|INFO|WARN|ERROR)(?:[+-]\d+)?) (.*)$", re.DOTALL)
 _ZAP = re.compile(r"^([\d.:+TZe-]{6,40})\t([A-Za-z]{4,6})\t(.*)$", re.DOTALL)
 _ZAP_CALLER = re.compile(r"^[\w./@-]{1,120}\.go:\d+$")
 _GIN = re.compile(
@@ -35,62 +32,23 @@ _HTTP_PANIC = re.compile(rf"^(?:{_GO_TIME})?(http2?: panic serving .*)$")
 _PANIC = re.compile(r"^(?:panic: |fatal error: |thread '[^']{0,100}'.{0,40} panicked at )")
 _REDIS = re.compile(r"^\d+:[XCSM] \d{1,2} [A-Z][a-z]{2} (?:\d{4} )?\d\d:\d\d:\d\d(?:\.\d+)? ([.*#-]) ")
 _REDIS_MARKS = {".": "debug", "-": "debug", "*": "info", "#": "warning"}
-_POSTGRESQL = re.compile(r"(?:^|[\s\])>=|])([^\W\d_]{2,20})\s?:  (?=\S|$)")
-_PID = re.compile(r"\[(\d{1,10})\]")
-_POSTGRESQL_CSV = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [A-Z+-][\w+-]{0,9},")
 _ACCESS = re.compile(r'"[A-Z]{3,10} \S{1,4000} HTTP/\d(?:\.\d)?"\s+(\d{3})\b')
-_DETAILS = {
-    "detail": "DETAIL DETALLE DÉTAIL DETTAGLI DETALHE SZCZEGÓŁY DETALJ AYRINTI ПОДРОБНОСТИ ВІДОМОСТІ 詳細 상세정보 详细信息",
-    "hint": "HINT TIPP ASTUCE SUGGERIMENTO SUGERENCIA DICA PODPOWIEDŹ TIPS İPUCU ПОДСКАЗКА УКАЗІВКА ヒント 힌트 提示",
-    "context": "CONTEXT ZUSAMMENHANG CONTEXTO CONTEXTE CONTESTO KONTEXT KONTEKST BAĞLAM КОНТЕКСТ 文脈 내용 上下文",
-    "query": "QUERY ANFRAGE CONSULTA REQUÊTE ZAPYTANIE FRÅGA SORGU ЗАПРОС ЗАПИТ 問い合わせ 쿼리 查询",
-    "statement": "STATEMENT ANWEISUNG SENTENCIA INSTRUCTION ISTRUZIONE COMANDO SATS КОМАНДА ОПЕРАТОР ІНСТРУКЦІЯ 文 구문 语句",
-    "location": "LOCATION ORT UBICACIÓN EMPLACEMENT POSIZIONE LOCAL PLATS ПОЛОЖЕНИЕ 場所 위치 位置",
-    "backtrace": "BACKTRACE",
-}
-"""What PostgreSQL writes below a message, by lc_messages."""
-_DETAIL_OF = {word: name for name, words in _DETAILS.items() for word in words.split()}
-_CSV_COLUMNS = (
-    "user",
-    "database",
-    "pid",
-    "client",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "",
-    "severity",
-    "sqlstate",
-    "message",
-    "detail",
-    "hint",
-    "",
-    "",
-    "context",
-    "statement",
-    "",
-    "",
-    "application",
-)
-"""Of PostgreSQL's csvlog, after the time; what has no name here is left out."""
-
 _BAD = "PANIC|FATAL|CRITICAL|CRIT|EMERG|ALERT|SEVERE|ERROR|ERR|WARNING|WARN|WRN|FTL"
 _CALM = "NOTICE|INFO|INF|DEBUG|DBG|TRACE|TRC|VERBOSE|LOG"
 _ANY = f"(?i:{_BAD}|{_CALM}|panic|emergency|information|finest|finer|fine)"
 _WORD = re.compile(
-    # "[error]", "<Warning>", "|INFO|"
+    # A word in brackets of any kind, in any case.
     rf"[\[<(|]\s?({_ANY})\s?[\]>)|]"
     # A word that complains counts wherever it stands in capitals, a calm one only where levels stand.
     rf"|(?<![\w-])({_BAD})(?![\w-])"
     rf"|(?:^|[\]>)|:\dZ-]\s+|[A-Z]{{3}}\s+|\s{{2,}}|\t)({_CALM})(?=\s|:|$)"
     rf"|(?<![\w-])({_CALM})(?=:|\s-\s|\s\||\s{{2}}|\t)"
-    # "error: …" at the beginning, or behind the time
+    # A word and a colon at the beginning, or behind the time.
     rf"|(?:^|^[\d/:.,TZ +-]{{8,40}}\s)({_ANY}):"
 )
 _NAMED = re.compile(
-    r"^(?:Exception in thread|Unhandled |Uncaught |Traceback \(|(?:[A-Za-z_]\w{0,60}\.){0,8}\w{0,60}(?:Error|Exception): )"
+    r"^(?:Exception in thread|Unhandled |Uncaught |Traceback \()"
+    r"|^(?:[A-Za-z_]\w{0,60}\.){0,8}\w{0,60}(?:Error|Exception): "
     r"|\bOOM command not allowed\b|\bMISCONF\b"
 )
 
@@ -188,46 +146,6 @@ def _redis(line: str) -> Row | None:
     return Row(_REDIS_MARKS[found[1]], line[:TEXT_MAX]) if found else None
 
 
-def _postgresql(line: str) -> Row | None:
-    """A line of PostgreSQL's stderr log; its kind says the process, and whether it goes on a message above."""
-    if ":  " not in line:
-        return None
-    found = _POSTGRESQL.search(line[:1_000])
-    if not found:
-        return None
-    process = _PID.search(line[: found.start(1)])
-    number = process[1] if process else ""
-    detail = _DETAIL_OF.get(found[1])
-    if detail and process:
-        return Row(levels.UNKNOWN, line[:TEXT_MAX], {detail: line[found.end() :]}, kind=f"postgresql detail {number}")
-    level = levels.of_word(found[1])
-    if level == levels.UNKNOWN:
-        return None
-    return Row(level, line[:TEXT_MAX], kind=f"postgresql {number}")
-
-
-def is_csv(line: str) -> bool:
-    """Whether `line` begins an entry of PostgreSQL's csvlog."""
-    return bool(_POSTGRESQL_CSV.match(line))
-
-
-def of_csv(text: str) -> Row | None:
-    """The row of an entry of PostgreSQL's csvlog, of one line or more; None where it is none."""
-    try:
-        values: Sequence[str] = next(csv.reader([text]), [])
-    except csv.Error:
-        return None
-    if len(values) <= _CSV_COLUMNS.index("message"):
-        return None
-    named = {name: value for name, value in zip(_CSV_COLUMNS, values[1:], strict=False) if name and value}
-    severity, message = named.pop("severity", ""), named.pop("message", "")
-    return Row(levels.of_word(severity), message[:TEXT_MAX], named, time_of(values[0]), "csv")
-
-
-def _csv(line: str) -> Row | None:
-    return of_csv(line) if is_csv(line) else None
-
-
 def _by_word(line: str) -> Row | None:
     """By the first level that is named where levels are."""
     if found := _WORD.search(line):
@@ -248,8 +166,8 @@ _READERS: tuple[Callable[[str], Row | None], ...] = (
     _slog,
     _zap,
     _redis,
-    _csv,
-    _postgresql,
+    postgresql.of_csv,
+    postgresql.of_stderr,
     of_json_within,
     _by_word,
     _by_status,

@@ -74,7 +74,7 @@ def _of_content(content: dict[str, Any], line: str) -> Row:
 
 
 def _level_in(content: Mapping[str, Any]) -> tuple[str, str]:
-    """(the name under which the level stands, the level). "" where there is none, the first one's where none is known."""
+    """(the name under which the level stands, the level); "" where there is none, the first where none is known."""
     value = content.get("level")
     if isinstance(value, str) and (level := levels.of_value(value)) != levels.UNKNOWN:
         return "level", level

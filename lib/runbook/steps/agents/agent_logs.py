@@ -12,8 +12,10 @@ from runbook.alert import Window
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
+from runbook.sources.logs import ERRORS, UNKNOWN
 from runbook.steps import platform
 from runbook.steps.agents.figures import AgentLog, Fleet, LastWords
+from runbook.steps.shared.log_patterns import patterns, unlevelled, unlevelled_detail
 
 _REACH_BACK = timedelta(hours=18)
 """How long before the window a container that ended in it may have logged last."""
@@ -25,7 +27,8 @@ def logs(side: Finding[Fleet], cluster: Cluster, window: Window) -> Finding[Agen
     if not app:
         return Finding(Status.OK, "No agent is affected or named, so no log was read", "", AgentLog())
     log = platform.logs(cluster, window, app)
-    found = AgentLog(app, log.known.errors, log.known.worst)
+    read = log.figures or platform.Logs(app)
+    found = AgentLog(app, read.errors, read.worst)
     return Finding(log.status, log.title, log.detail, found, log.tables)
 
 
@@ -48,8 +51,10 @@ def words_before_restart(app: str, cluster: Cluster, window: Window) -> Finding[
     if frame.empty:
         nothing = "It may have been cleaned up with its node."
         return Finding(Status.UNKNOWN, f"Last words: the previous container of {app} left no log", nothing)
-    bad = frame[frame["level"].isin(["panic", "fatal", "error"])]
+    bad = frame[frame["level"].isin(ERRORS)]
     warned = frame[frame["level"].isin(["warn", "warning"])]
+    if bad.empty and warned.empty and unlevelled(frame):
+        return _unlevelled_words(app, frame)
     if bad.empty and warned.empty:
         title = f"Before its restart {app} logged neither an error nor a warning"
         last = " ".join(str(frame["message"].iloc[-1]).split())[:160]
@@ -57,19 +62,45 @@ def words_before_restart(app: str, cluster: Cluster, window: Window) -> Finding[
         return Finding(Status.OK, title, detail, LastWords(app))
     complaints = warned if bad.empty else bad
     words = _words(complaints.iloc[-1])
-    found = LastWords(app, words, panics=int((frame["level"] == "panic").sum()))
+    found = LastWords(app, words, panics=_panics(bad))
     severity, detail = Status.WARNING, ""
     if bad["level"].isin(["panic", "fatal"]).any():
         severity = Status.CRITICAL
-    if bad.empty:
+    if bad.empty and unlevelled(frame):
+        detail = unlevelled_detail(patterns(frame))
+    elif bad.empty:
         detail = "Nothing worse than a warning came before the end: it was killed, or it ended by itself."
     return Finding(
         severity,
         f"Before its restart {app} said “{words}”",
         detail,
         found,
-        (Table(f"Last lines of {app}'s previous container, newest first", _newest(frame), {"time": "time"}),),
+        (_table(app, frame),),
     )
+
+
+def _unlevelled_words(app: str, frame: pd.DataFrame) -> Finding[LastWords]:
+    """Last words of a container that complained of nothing in lines that tell their level, and wrote others."""
+    last = frame[frame["level"] == UNKNOWN].iloc[-1]
+    return Finding(
+        Status.UNKNOWN,
+        f"Before its restart {app} said last, at no known level: “{_words(last)}”",
+        unlevelled_detail(patterns(frame)),
+        LastWords(app),
+        (_table(app, frame),),
+    )
+
+
+def _panics(lines: pd.DataFrame) -> int:
+    """How many panics ended it: not those that were recovered from."""
+    is_recovered = [bool(fields.get("recovered")) for fields in lines["fields"]]
+    return sum(
+        level == "panic" and not recovered for level, recovered in zip(lines["level"], is_recovered, strict=True)
+    )
+
+
+def _table(app: str, frame: pd.DataFrame) -> Table:
+    return Table(f"Last lines of {app}'s previous container, newest first", _newest(frame), {"time": "time"})
 
 
 def _words(line: Mapping[str, Any]) -> str:

@@ -10,11 +10,13 @@ from runbook.alert import Window
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
+from runbook.sources.logs import COMPLAINTS
 from runbook.sources.metrics import Metrics, union
 from runbook.steps.dependencies.figures import CoinGecko, Exchange
 from runbook.steps.dependencies.wording import exchange_detail, exchange_title
 from runbook.steps.shared.grading import graded
 from runbook.steps.shared.levels import Level, by_label, level, levels_table, or_zero
+from runbook.steps.shared.log_patterns import patterns, unlevelled, unlevelled_detail
 from runbook.words import counted, moment
 
 EXCHANGE_QUERIES = {
@@ -116,8 +118,15 @@ def coingecko(cluster: Cluster, window: Window) -> Finding[CoinGecko]:
             "Its log is the only place that tells how CoinGecko answers.",
         )
     about = lines[_name_coingecko(lines)]
-    complaints = about[about["level"].isin(["warning", "error", "fatal", "panic"])]
+    complaints = about[about["level"].isin(COMPLAINTS)]
     found = CoinGecko(len(complaints))
+    if not found.complaints and unlevelled(about):
+        return Finding(
+            Status.UNKNOWN,
+            "CoinGecko: what market-data-server logs about it tells no level",
+            unlevelled_detail(patterns(about)),
+            found,
+        )
     if not found.complaints:
         naming = len(about) or "none"
         return Finding(

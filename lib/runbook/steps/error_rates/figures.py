@@ -128,13 +128,17 @@ class RisenPattern:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What rose in the log of `app`, worst first, and how many lines since then tell of trading that failed."""
+    """What rose in the log of `app`, worst first, and how many lines since then tell of trading that failed.
+
+    `unlevelled` patterns rose too and tell no level that is known: they may be complaints or not.
+    """
 
     app: str
     risen: tuple[RisenPattern, ...]
     stores_failed: int
     orders_failed: int
     publishes_failed: int
+    unlevelled: tuple[RisenPattern, ...] = ()
 
     @property
     def errors(self) -> tuple[RisenPattern, ...]:

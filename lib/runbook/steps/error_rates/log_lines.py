@@ -12,6 +12,7 @@ from runbook.alert import Window
 from runbook.findings import Finding, Table
 from runbook.outcome import Status
 from runbook.sources.cluster import Cluster
+from runbook.sources.logs import COMPLAINTS, UNKNOWN
 from runbook.steps.error_rates import wording
 from runbook.steps.error_rates.figures import Logs, RisenPattern
 from runbook.steps.shared.grading import graded
@@ -21,7 +22,6 @@ _LINES_MAX = 2_000
 _RISE = timedelta(minutes=20)
 _QUIET_SECONDS = 60
 """A shorter stretch before the trouble tells nothing about what is usual."""
-_BAD = ("panic", "fatal", "error", "warning")
 _FAILING = re.compile(r"\b(fail|error|cannot|could not|timed out|timeout|deadline)")
 _STORING = re.compile(r"\b(stor|sav|persist|insert|writ)(e|es|ing|ed)?\b")
 _ORDER_TOOLS = ("place_order", "place_market_order", "place_limit_order", "cancel_order")
@@ -36,13 +36,16 @@ def logs(cluster: Cluster, window: Window, app: str = "api", since: datetime | N
         return Finding(Status.UNKNOWN, title, "A deployment that runs logs something: is it running?")
     quiet_seconds = max((split - lines["time"].min()).total_seconds(), 0.0)
     loud_seconds = max((pd.Timestamp(window.as_of) - split).total_seconds(), 1.0)
-    bad = lines[lines["level"].isin(_BAD)]
-    is_later = bad["time"] > split
-    later = bad[is_later]
-    risen = tuple(_risen(bad[~is_later], later, quiet_seconds, loud_seconds))
-    found = Logs(app, risen, *_failures(later))
+    notable = lines[lines["level"].isin((*COMPLAINTS, UNKNOWN))]
+    is_later = notable["time"] > split
+    later = notable[is_later]
+    rose = tuple(_risen(notable[~is_later], later, quiet_seconds, loud_seconds))
+    risen = tuple(pattern for pattern in rose if pattern.level != UNKNOWN)
+    unlevelled = tuple(pattern for pattern in rose if pattern.level == UNKNOWN)
+    found = Logs(app, risen, *_failures(later), unlevelled)
+    status = graded(any(pattern.is_fatal for pattern in risen), risen)
     return Finding(
-        graded(any(pattern.is_fatal for pattern in risen), risen),
+        Status.UNKNOWN if status is Status.OK and unlevelled else status,
         wording.logs_title(found, split),
         wording.logs_detail(found, split, quiet_seconds, loud_seconds, is_cut=len(lines) >= _LINES_MAX),
         found,
@@ -54,7 +57,7 @@ def _risen(
     earlier: pd.DataFrame, later: pd.DataFrame, quiet_seconds: float, loud_seconds: float
 ) -> Iterator[RisenPattern]:
     """The patterns of `later` lines that come more than three times as often as in `earlier` ones, worst first."""
-    counts = {(row.level, row.pattern): row.lines for row in patterns(earlier).itertuples()}
+    counts = {(row.level, row.pattern): row.lines for row in patterns(earlier, limit=None).itertuples()}
     for row in patterns(later).itertuples():
         before = counts.get((row.level, row.pattern), 0)
         usual = before / quiet_seconds * 60 if quiet_seconds >= _QUIET_SECONDS else 0.0
@@ -77,9 +80,9 @@ def _failures(lines: pd.DataFrame) -> tuple[int, int, int]:
 
 def _tables(found: Logs, split: pd.Timestamp, grouped: pd.DataFrame) -> Iterator[Table]:
     times = {"lines": "", "first": "time"}
-    if found.risen:
+    if rose := [*found.risen, *found.unlevelled]:
         names = {"usual": "usual, a minute", "now": "now, a minute"}
-        risen = pd.DataFrame(list(found.risen)).rename(columns=names)
+        risen = pd.DataFrame(rose).rename(columns=names)
         units = times | dict.fromkeys(names.values(), "")
         yield Table(f"What {found.app} logs more often since {split:%H:%M} UTC", risen, units)
     yield Table(f"All patterns of {found.app}, worst first", grouped, {**times, "last": "time"})

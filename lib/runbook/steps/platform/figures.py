@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """What one deployment logged in the window. `worst`: its most severe pattern; empty where there is no error."""
+    """What one deployment logged in the window. `worst`: its most severe pattern; empty where there is no error.
+
+    `unlevelled` lines tell no level that is known: they are neither errors nor fine.
+    """
 
     app: str
     lines: int = 0
@@ -24,6 +27,7 @@ class Logs:
     first_error_at: datetime | None = None
     worst: str = ""
     worst_lines: int = 0
+    unlevelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class MergedLog:
     apps: tuple[str, ...] = ()
     errors: int = 0
     worst: str = ""
+    unlevelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

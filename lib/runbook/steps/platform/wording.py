@@ -8,6 +8,8 @@ from runbook.words import capitalised, counted, moment, names, plural
 
 def logs_title(log: Logs) -> str:
     errors = f"{counted(log.errors, 'error line')} in {log.lines:,}"
+    if log.unlevelled and not log.errors:
+        return f"{log.app}: {errors}, but {log.unlevelled:,} of them {plural(log.unlevelled, 'tells', 'tell')} no level"
     if not log.errors:
         return f"{log.app}: {errors}, nothing worse than a warning"
     return f"{log.app}: {errors}, most severe “{log.worst[:90]}” ({log.worst_lines}×)"

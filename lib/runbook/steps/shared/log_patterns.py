@@ -28,7 +28,8 @@ _ENDS = r"(?![\w%]|[.,:]\d)"
 _UNITS = r"(?! ?(?:ms|us|µs|ns|s|sec|min|h|bytes?|[kmg]i?b|usd[tc]?|btc|eth|eur|%)\b)"
 _CODE = re.compile(
     # status=429, "statusCode": 429, HTTP/1.1 503
-    rf"(?:status(?:[ _-]?code)?|(?<![a-z])http(?:/[\d.]{{1,3}})?)[\"']{{0,2}}\s?[:=]?\s?[\[\"'(]?[1-5]\d\d{_ENDS}{_UNITS}"
+    r"(?:status(?:[ _-]?code)?|(?<![a-z])http(?:/[\d.]{1,3})?)[\"']{0,2}\s?[:=]?\s?[\[\"'(]?"
+    rf"[1-5]\d\d{_ENDS}{_UNITS}"
     # error code -1021, "retCode":10006, exit code 137, SQLSTATE 40P01
     r"|(?:(?<![a-z])|(?<=err)|(?<=error)|(?<=ret)|(?<=exit))[ _-]?s?code[\"']{0,2}\s?[:=]?\s?[\[\"'(]?-?\d{3,5}"
     rf"{_ENDS}{_UNITS}|\bsqlstate[ :=]{{1,2}}[0-9A-Z]{{5}}\b"
@@ -37,7 +38,8 @@ _CODE = re.compile(
     # (418), [401], | 500 |, "GET / HTTP/1.1" 502
     r"|[(\[]\s?[45]\d\d\s?[)\]]|\|\s{0,4}[1-5]\d\d\s{0,4}\||\"\s[1-5]\d\d(?=\s)"
     # the exchange answered 418, request failed: 401; but not "returned 418 rows"
-    rf"|\b(?:{_TOLD_BY})(?: with| by)?[: ]\s?(?:an? )?[45]\d\d(?=\s*$|[.;,:)\]\"'](?!\d)|\s(?:from|for|on|to|at|after|while|when)\b)"
+    rf"|\b(?:{_TOLD_BY})(?: with| by)?[: ]\s?(?:an? )?[45]\d\d"
+    r"(?=\s*$|[.;,:)\]\"'](?!\d)|\s(?:from|for|on|to|at|after|while|when)\b)"
     r"|:\s[45]\d\d(?=\s*$)"
     # -1021: what exchanges call an error by, unlike an amount
     rf"|(?<![\w.,)\]\-])(?<!\d )-[1-9]\d{{3}}{_ENDS}{_UNITS}",
@@ -103,7 +105,9 @@ def unlevelled_detail(grouped: pd.DataFrame) -> str:
         return ""
     lines, first = int(unknown["lines"].sum()), unknown.iloc[0]
     tells = plural(lines, "tells", "tell")
-    return f"{counted(lines, 'line')} {tells} no level that is known, most often “{first.pattern[:90]}” ({first.lines}×)."
+    return (
+        f"{counted(lines, 'line')} {tells} no level that is known, most often “{first.pattern[:90]}” ({first.lines}×)."
+    )
 
 
 def _example(text: str, fields: dict[str, str]) -> str:
