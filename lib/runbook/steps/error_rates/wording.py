@@ -69,9 +69,8 @@ def logs_title(found: Logs, split: datetime) -> str:
     """The worst pattern that rose after `split`."""
     worst = found.worst
     if not worst and found.unlevelled:
-        number, first = len(found.unlevelled), found.unlevelled[0]
-        rose = f"{counted(number, 'pattern')} that {plural(number, 'tells', 'tell')} no level rose"
-        return f"{found.app}: {rose}, “{first.pattern[:_PATTERN_LENGTH]}” {first.lines}×"
+        first = found.unlevelled[0]
+        return f"{found.app}: {_unlevelled(found)} rose, “{first.pattern[:_PATTERN_LENGTH]}” {first.lines}×"
     if not worst:
         return f"{found.app} logs no warning or error more often than before {split:%H:%M} UTC"
     return f"{found.app}: “{worst.pattern[:_PATTERN_LENGTH]}” {worst.lines}× since {worst.first:%H:%M} UTC"
@@ -82,11 +81,14 @@ def logs_detail(found: Logs, split: datetime, quiet_seconds: float, loud_seconds
     errors = len(found.errors)
     warnings = len(found.risen) - errors
     before, after = duration(quiet_seconds), duration(loud_seconds)
-    unlevelled = ""
-    if found.unlevelled:
-        unlevelled = f" {counted(len(found.unlevelled), 'pattern')} more rose that tell no level that is known."
+    unlevelled = f" {_unlevelled(found)} rose too." if found.unlevelled and found.risen else ""
     cut = " The log was cut at 2,000 lines, so older ones are missing." if is_cut else ""
     return (
         f"{errors} error and {warnings} warning patterns rose; "
         f"compared are {before} before {split:%H:%M} UTC and {after} after.{unlevelled}{cut}"
     )
+
+
+def _unlevelled(found: Logs) -> str:
+    number = len(found.unlevelled)
+    return f"{counted(number, 'pattern')} that {plural(number, 'tells', 'tell')} no level"
