@@ -293,6 +293,19 @@ def test_secrets_and_endless_output_stay_out(tmp_path: Path, monkeypatch: pytest
     check_page(result)
 
 
+def test_what_libraries_print_passes_redaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # by it a kernel knows a test, and hears no child process
+    result = execute(tmp_path, "Leaks")
+    assert result.status is RunStatus.FAILED
+    texts = {path.name: path.read_text() for path in (result.notebook, result.report, result.folder / "outcome.json")}
+    leaks = {name: text.count("leakedleaked") for name, text in texts.items()}
+    assert leaks == dict.fromkeys(texts, 0)
+    outputs = [str(cell.get("outputs")) for cell in json.loads(texts["notebook.ipynb"])["cells"]]
+    for said in ("refused [redacted]", "Authorization: Bearer [redacted]", "plugin: [redacted]", "token=[redacted]"):
+        assert any(said in text for text in outputs), said
+    assert "token=[redacted]" in result.verdict
+
+
 def test_a_page_that_cannot_be_rendered_is_made_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: Any) -> str:
         raise RuntimeError("a broken template")

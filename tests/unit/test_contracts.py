@@ -23,6 +23,7 @@ SHARED = {
     "errors",
     "outcome",
     "parameters",
+    "redaction",
     "settings",
     "templates",
     "words",

@@ -27,7 +27,9 @@ from runbook.errors import InputError, StorageError
 from runbook.kernels import Warm
 from runbook.outcome import CellCounts, Conclusion, Outcome, RunStatus, Status
 from runbook.parameters import Folders
+from runbook.redaction import TextRedactor
 from runbook.runner import record as records
+from runbook.runner.printed import without_printed_secrets
 from runbook.runner.record import Record
 from runbook.runner.request import FACTS, REDACTED, Prepared, Request, prepare
 from runbook.runner.spec import Spec
@@ -38,6 +40,8 @@ _log = logging.getLogger(__name__)
 CELL_SECONDS = 60.0
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
 _SECRET_MIN = 6
+_shapes = TextRedactor()
+"""Takes out what looks like a secret, whether its value is known or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,9 @@ def _write_all(
     Comes back with what outcome.json holds, and the files, by name, that had no room.
     """
     hidden = _secrets(settings, prepared.notebook)
-    record.reason = _redact(record.reason, hidden)
+    record.reason = _shapes(_redact(record.reason, hidden))
+    for cell in record.cells.values():
+        cell.error = _shapes(_redact(cell.error, hidden))
     _keep_parameters(folder / "evidence" / "manifest.json", prepared, hidden)
     output = folder / "notebook.ipynb"
     notebook = _notebook(output, prepared.notebook, record, hidden)
@@ -242,6 +248,8 @@ def _notebook(output: Path, original: Path, record: Record, hidden: tuple[str, .
         if isinstance(papermill, dict):
             papermill.pop("status", None)  # it says `completed` of cells that never ran
     cleaned: dict[str, Any] = _redact(notebook, hidden)
+    # What a source gave was redacted when it came; what libraries print on their own was not.
+    without_printed_secrets(cleaned, _shapes)
     return cleaned
 
 

@@ -166,5 +166,5 @@ def _due(record: Record, now: float, limits: Limits, cancelled: threading.Event)
 
 def _last_line(log: Path) -> str:
     """The last line of the executor's log: the exception that ended it, "" when it was killed."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
     return lines[-1][:300] if lines and any(line.startswith("Traceback") for line in lines) else ""

@@ -39,7 +39,7 @@ def parse(text: str) -> tuple[list[Site], dict[str, float]]:
     Sampled figures are scaled as `go tool pprof` does (scaleHeapSample in google/pprof's
     legacy_profile.go): by 1 / (1 − exp(−mean size / sampling rate)). Raises ValueError for other text.
     """
-    lines = text.splitlines()
+    lines = text.split("\n")
     head = _HEAD.match(lines[0]) if lines else None
     if head is None:
         raise ValueError("not a heap profile")
