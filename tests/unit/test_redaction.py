@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runbook.sources.logs import parse
 from runbook.sources.redaction import MASK, Redactor
 
+SECRET = "a1B2c3D4e5F6g7H8" * 4
 GONE = {
     "Authorization: Bearer abc.def-ghi_jkl": "abc.def-ghi_jkl",
     "authorization=Basic dXNlcjpwYXNz": "dXNlcjpwYXNz",
@@ -38,6 +40,79 @@ GONE = {
     "-----BEGIN PRIVATE KEY-----\nMIIcut": "MIIcut",
     "access_token=ya29.abc, refresh_token=1//xyz": "1//xyz",
     "key1 token: t0k3n-value.": "t0k3n-value",
+    # tokens by their beginnings; put together here so that no scanner takes them for real ones
+    **{
+        f"pushed with {beginning}{SECRET} just now": SECRET
+        for beginning in (
+            *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_" + "11ABCDEFG0_"),
+            *("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glsoat-", "glagent-", "gloas-", "glft-"),
+            *("AIza", "ya29.", "GOCSPX-", "1//0"),
+            *("xoxb-12-", "xoxp-12-", "xoxe-1-", "xoxe.xoxp-1-", "xapp-1-A1-2-", "xwfp-"),
+            *("npm_", "hf_", "pypi-AgEIcHlwaS5vcmc"),
+            *("sk_" + "live_", "rk_" + "test_", "pk_" + "live_", "whsec_"),
+            *("sk-", "sk-proj-", "sk-ant-api03-", "sk-or-v1-", "sk-svcacct-", "gsk_", "xai-", "pplx-"),
+        )
+    },
+    **{
+        f"posted to {address}": SECRET
+        for address in (
+            f"https://hooks.slack.com/services/T0123/B0123/{SECRET}",
+            f"https://hooks.slack.com/workflows/T0123/A0123/123456/{SECRET}",
+            f"https://hooks.slack.com/triggers/T0123/123456/{SECRET}",
+            f"https://discord.com/api/webhooks/123456789/{SECRET}",
+            f"https://corp.webhook.office.com/webhookb2/{SECRET}@x/IncomingWebhook/y",
+            f"https://api.telegram.org/bot1234567890:AA{SECRET[:33]}/sendMessage",
+            f"https://api.binance.com/api/v3/order?symbol=BTCUSDT&timestamp=1&signature={SECRET}",
+            f"https://s3.example/x?X-Amz-Signature={SECRET}&y=1",
+            f"https://{SECRET}@git.example/org/repo",
+        )
+    },
+    "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0" * 3: "QPZRY9X8GF2TVDW0",
+    # AWS: the secret beside its id
+    "key AKIA" + "IOSFODNN7EXAMPLE, wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "wJalrXUtnFEMI",
+    "aws_access_key_id=ASIA" + "IOSFODNN7EXAMPLE\naws_secret_access_key=wJalrXUtnFEMI/K7MDENG": "wJalrXUtnFEMI",
+    "export AWS_SESSION_TOKEN=IQoJb3JpZ2luX2VjEJr": "IQoJb3JpZ2luX2VjEJr",
+    # passwords in addresses
+    "postgres://svc:p@ss@wd@db:5432/x": "p@ss@wd",
+    "postgres://svc:p/ss@db:5432/x": "p/ss",
+    "amqp://user:hunter2@mq:5672/vhost": "hunter2",
+    "svc:hunter2@tcp(db:3306)/x": "hunter2",
+    "host=db user=svc password=hunter2 sslmode=disable": "hunter2",
+    "Server=db;Uid=svc;Pwd=hunter2;": "hunter2",
+    # headers, and how libraries print them
+    "map[Authorization:[Bearer abc123def456]]": "abc123def456",
+    "{'Authorization': 'Basic dXNlcjpwYXNz'}": "dXNlcjpwYXNz",
+    "curl -H 'Authorization: token abc123def456'": "abc123def456",
+    f"Authorization: {SECRET}": SECRET,
+    f"Authorization: AWS4-HMAC-SHA256 Credential=x/20260115, Signature={SECRET}": SECRET,
+    'Authorization: Digest username="svc", realm="x", response="6629fae49393a05397450978507c4ef1"': "6629fae49393a0",
+    "proxy said Basic dXNlcjpwYXNzd29yZA== to it": "dXNlcjpwYXNzd29yZA",
+    "X-MBX-APIKEY: vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A": "vmPUZE6mv9SD5VNHk4",
+    "OK-ACCESS-PASSPHRASE: hunter2": "hunter2",
+    "Cookie: session=abc123; theme=dark": "abc123",
+    "set-cookie: [sid=s%3Aabc123; Path=/]": "abc123",
+    # names of values
+    "clientSecret=hunter2": "hunter2",
+    'apiSecret := "hunter2"': "hunter2",
+    "secretKey: hunter2": "hunter2",
+    "AccountKey=hunter2==;EndpointSuffix=x": "hunter2",
+    "password=b'hunter2'": "hunter2",
+    "passphrase => hunter2": "hunter2",
+    '{"mnemonic":"zoo zoo wrong"}': "zoo zoo wrong",
+    '{"name":"DB_PASSWORD","value":"hunter2"}': "hunter2",
+    "--password hunter2 --host db": "hunter2",
+    "--api-key=hunter2": "hunter2",
+    '["--token","hunter2"]': "hunter2",
+    "redis-server --requirepass hunter2": "hunter2",
+    "ALTER ROLE svc PASSWORD 'hun''ter2'": "ter2",
+    # a kubeconfig
+    "    token: hunter2hunter2": "hunter2",
+    "    client-key-data: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQo=": "LS0tLS1CRUdJTi",
+    "users: [{data: LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0tLS0tCg==}]": "BFQyBQUklWQVRFIEtFWS0tLS0tCg",
+    # keys, whole and cut off
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA\n-----END OPENSSH PRIVATE KEY-----\nafter": "b3BlbnNzaA",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----": "lQOYBF",
+    "before\nMIIabcMIIabcMIIabc\nMIIdefMIIdef\n-----END PRIVATE KEY-----\nafter": "MIIabc",
 }
 KEPT = (
     "prompt_tokens=1234 completion_tokens=56 tokens_used: 9000",
@@ -48,6 +123,38 @@ KEPT = (
     "SELECT symbol, sum(realized_pnl) FROM positions GROUP BY symbol",
     'rate(cryptofunk_errors_total{component="api"}[5m])',
     "the token bucket is empty",
+    # ids, hashes and names that look a little like secrets
+    "550e8400-e29b-41d4-a716-446655440000",
+    "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
+    "image registry:5000/cryptofunk/api@sha256:" + "9f86d081884c7d65" * 4,
+    "oci://registry:5000/cryptofunk/api@sha256:" + "9f86d081884c7d65" * 4,
+    "pod order-executor-7d9c5b8f6-x2x9k on node-1.example",
+    "sk-learn-worker-7d9c5b8f6-x2x9k",
+    "task-0123456789abcdef0123456789abcdef disk-0123456789abcdef01",
+    'violates constraint "pk_performance_metrics_session_id"',
+    "pk_positions_open_session_symbol_idx",
+    "trace_id=4bf92f3577b34da6a3ce929d0e0e4736 span_id=00f067aa0ba902b7",
+    "order_id=x-HNA2TXFJ9d8a7f6e5c4b3a2918273645 client_order_id=web_0123456789abcdef0123",
+    "key=candles:BTCUSDT:1m",
+    "token=PEPE pair token: BTC/USDT",
+    "hf_model_name_of_more_than_thirty_letters npm_config_registry_of_more_than_thirty",
+    'http_requests_total{code="500"} http://svc:8080/metrics?format=a@b',
+    "eyJvZmZzZXQiOjEwMH0 is a cursor",
+    "invalid token: unexpected end of JSON input",
+    "token: expired; password: must have 8 characters",
+    "getting credentials: exec: executable aws failed",
+    "authorization: denied for role reader",
+    "bearer authentication is not configured; basic authentication is",
+    "basic functionality works",
+    "cookie: not set",
+    "PWD=/app OLDPWD=/",
+    "secretName: api-keys tokenExpirationSeconds: 3607 secret_version: 3",
+    "password_encryption = scram-sha-256 key_hash=abcdef",
+    "-----BEGIN CERTIFICATE-----\nMIIabcMIIabc\n-----END CERTIFICATE-----",
+    "certificate-authority-data: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUNFQUFB",
+    "AKIAshort ASIA/Tokyo AROAIOSFODNN7EXAMPLE",
+    "https://hooks.slack.com/ answered 404",
+    "2026-01-15T14:02:00Z panic: runtime error 0xc000123456",
 )
 
 
@@ -72,7 +179,32 @@ def test_a_value_that_was_cut_off_is_masked(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["token a-", "a", "eyJ", "-eyJ", '"token":"', "://", "a://b:", "-", "-----BEGIN ", "authorization  ", "sk-", '\\"'],
+    [
+        *("token a-", "a", "eyJ", "-eyJ", '"token":"', "://", "a://b:", "-", "-----BEGIN ", "authorization  ", "sk-"),
+        *(
+            '\\"',
+            "--token",
+            "-----END PRIVATE KEY-----",
+            "abcd\n",
+            "cookie: a=",
+            "basic ",
+            "bearer ",
+            "AKIA",
+            "eyJa.",
+            "=",
+        ),
+        *(
+            '"name":"token","value":"',
+            "password '",
+            "@tcp(",
+            "a:b@",
+            "authorization: ",
+            "&sig=",
+            ":AA",
+            "token=b'",
+            " \n",
+        ),
+    ],
 )
 def test_text_made_to_slow_the_search_does_not(text: str) -> None:
     """Patterns of quadratic cost would take minutes here, past the time limit of a test."""
@@ -121,6 +253,55 @@ def test_every_shape_keeps_its_shape() -> None:
 def test_a_known_secret_never_comes_through(before: str, secret: str, after: str) -> None:
     if secret not in MASK:
         assert secret not in Redactor([secret])(before + secret + after).replace(MASK, "")
+
+
+@pytest.mark.parametrize("name", ["password", "apiKey", "DB_TOKEN", "client-secret", "private_key", "passphrase"])
+def test_a_field_that_says_it_is_secret_is_masked_whatever_it_looks_like(name: str) -> None:
+    frame = pd.DataFrame({"fields": [{name: "hunter2", "symbol": "BTCUSDT"}], name: ["hunter2"], "n": ["hunter2"]})
+    shown = Redactor()({"a": {name: "hunter2"}, "b": {name: ["hunter2", 1]}, "frame": frame})
+    assert (shown["a"], shown["b"]) == ({name: MASK}, {name: [MASK, 1]})
+    assert shown["frame"].to_dict("records") == [
+        {"fields": {name: MASK, "symbol": "BTCUSDT"}, name: MASK, "n": "hunter2"}
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"tokens": "512", "prompt_tokens": 512, "token": "BTC", "key": "candles:BTCUSDT"},
+        {"secret": {"secretName": "api-keys"}, "password": "", "token_type": "prompt", "key_hash": "abc"},
+        {"passed": "yes", "monkey": "no", "secretRef": "api-keys", "api_keys": None},
+    ],
+)
+def test_a_field_that_is_none_stays(data: dict[str, object]) -> None:
+    assert Redactor()(data) == data
+
+
+def test_the_log_line_of_a_service_is_redacted_by_its_fields() -> None:
+    line = '2026-01-15T14:02:00Z {"level":"error","api_key":"hunter2","message":"refused"}'
+    shown = Redactor()(parse(line, "api-1"))
+    assert shown["fields"].tolist() == [{"api_key": MASK}]
+
+
+def test_a_key_that_a_service_logs_on_many_lines_is_redacted() -> None:
+    key = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 40, "-----END RSA PRIVATE KEY-----"]
+    for lines in (key, key[:20], key[20:]):
+        text = "\n".join(f"2026-01-15T14:02:00Z {line}" for line in ["[INFO] before", *lines])
+        shown = Redactor()(parse(text, "api-1"))
+        if "-----" in "".join(lines[:1] + lines[-1:]):
+            assert "MIIEpAIB" not in str(shown["message"].tolist())
+
+
+@given(st.lists(st.sampled_from([*GONE, *KEPT]), max_size=4), st.sampled_from([" ", "\n", ", ", "; "]))
+def test_redaction_of_secrets_side_by_side_is_stable(texts: list[str], between: str) -> None:
+    once = Redactor()(between.join(texts))
+    assert Redactor()(once) == once
+    assert not [text for text in texts if text in GONE and GONE[text] in once]
+
+
+@given(st.sampled_from(list(GONE)), st.text(max_size=20), st.text(max_size=20))
+def test_a_secret_amid_other_lines_goes(text: str, before: str, after: str) -> None:
+    assert GONE[text] not in Redactor()(f"{before}\n{text}\n{after}")
 
 
 @given(st.text(max_size=300))

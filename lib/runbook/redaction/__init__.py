@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote, unquote, urlsplit
 
-from runbook.redaction.shapes import GROUPS, MASK, is_plain_value, is_secret_name, small_letters
+from runbook.redaction.shapes import GROUPS, LEAST, MASK, is_plain_value, is_secret_name, small_letters
 
 __all__ = ["MASK", "TextRedactor", "is_plain_value", "is_secret_name"]
 
@@ -28,7 +28,7 @@ class TextRedactor:
             if secret in text:
                 text = text.replace(secret, MASK)
         length = len(text)
-        if length < GROUPS[0].least:
+        if length < LEAST:
             return text
         lowered = small_letters(text)
         for group in GROUPS:

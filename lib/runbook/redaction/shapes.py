@@ -164,7 +164,15 @@ _HEADERS = (
     ),
     Shape(
         ("authorization",),
-        re.compile(r"(?i)(authorization\W{1,6}(?:digest|aws4-hmac-sha256|hmac\S{0,20})\s+)[^\n'\\]{6,}"),
+        re.compile(
+            r"(?i)(authorization\W{1,6}(?:aws4-hmac-sha256|hmac\S{0,20})\s{1,3})"
+            r"(?:(?:[\w-]{1,30}=[^\s,;\"'\\]{1,2000}[,;\s]{0,3}){1,6}|[^\s,;\"'\\]{6,})"
+        ),
+        rf"\1{MASK}",
+    ),
+    Shape(
+        ("authorization",),
+        re.compile(r"(?i)(authorization\W{1,6}digest\s[^\n]{0,600}?response=\W{0,4})[0-9a-f]{16,}"),
         rf"\1{MASK}",
     ),
     Shape(
@@ -273,8 +281,8 @@ _PEM = (
     Shape(
         ("-----end",),
         re.compile(
-            r"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{4,100}(?:\\n|\s){1,4}){1,200}"
-            r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{16,100}+(?:\\n|\s){1,4}+){1,150}+"
+            r"(?:[A-Za-z0-9+/=]{1,100}+(?:\\n|\s){1,4}+)?-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
         ),
     ),
 )
@@ -293,11 +301,14 @@ _OTHERS = (
     Shape(("ls0tls1crudjti",), re.compile(r"LS0tLS1CRUdJTi(?!BDRVJUSUZJQ0FUR)[A-Za-z0-9+/=]{16,}")),
 )
 GROUPS = (
+    Group(16, ("-",), _PEM),  # first: what hides to the end of a line would hide where a key begins
     Group(5, ("=", ":"), (*_ADDRESSES, *_HEADERS, *_VALUES)),
     Group(8, (" ", ","), _WORDS),
     Group(16, (".", ":"), (*_HOOKS, *_TOKENS_WITH_STOPS)),
     Group(16, ("_",), _TOKENS_WITH_LOW_LINES),
-    Group(16, ("-",), (*_TOKENS_WITH_HYPHENS, *_PEM)),
+    Group(16, ("-",), _TOKENS_WITH_HYPHENS),
     Group(16, ("",), _OTHERS),
 )
 """In this order."""
+LEAST = min(group.least for group in GROUPS)
+"""A shorter text holds no secret that could be told by its shape."""
