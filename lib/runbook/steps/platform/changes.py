@@ -52,7 +52,8 @@ def rollouts(cluster: Cluster, window: Window) -> Finding[Rollouts]:
             "Is KUBE_NAMESPACE right, and may this role list deployments?",
         )
     rolled = _within(deployments, "progressed_at", window)
-    ended = ends_within(pods, window).sort_values("last_exit_at", ascending=False, ignore_index=True)
+    ended = ends_within(pods, window)
+    ended = ended.sort_values("last_exit_at", ascending=False, kind="stable", ignore_index=True)
     stuck = deployments[(deployments["unavailable"] > 0) | (deployments["updated"] < deployments["desired"])]
     found = Rollouts(
         tuple(map(_rollout, rolled.itertuples(index=False))),
