@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -115,6 +116,7 @@ TERMINATING = pod("api", code="left2", deleted=True)
             Status.WARNING,
             "The only pod is ready; failed: job",
         ),
+        ([pod("shell", owner="", deleted=True), pod("api")], "", Status.OK, "The only pod is ready"),
     ],
 )
 def test_pods_in_words(items: list[dict[str, Any]], app: str, status: Status, title: str) -> None:
@@ -200,6 +202,36 @@ def healed(container: Container) -> Container:
     return replace(container, ended="", at=None)
 
 
+def test_deployments_without_any_pod_are_rolled_out_too() -> None:
+    columns = ["name", "component", "desired", "ready", "updated", "unavailable", "revision", "created_at"]
+    deployments = pd.DataFrame([("api", "", 3, 0, 0, 3, "7", MOMENT)], columns=columns)
+    deployments = deployments.assign(progressed_at=pd.to_datetime([MOMENT]), image="api:1")
+    cluster: Any = SimpleNamespace(
+        pods=lambda: SimpleNamespace(frame=rows()), deployments=lambda: SimpleNamespace(frame=deployments)
+    )
+    found = platform.rollouts(cluster, WINDOW)
+    assert (found.known.rolled_out, found.known.restarts, found.known.unavailable) == (("api",), (), ("api",))
+
+
+def test_restarts_are_told_by_pod_and_by_container() -> None:
+    columns = ["name", "component", "desired", "ready", "updated", "unavailable", "revision", "created_at"]
+    deployments = pd.DataFrame([("api", "", 2, 1, 2, 1, "7", MOMENT)], columns=columns)
+    deployments = deployments.assign(progressed_at=pd.to_datetime([MOMENT - timedelta(days=2)]), image="api:1")
+    looping = pod("api", ended(name="api"), ended(MOMENT, "Error", name="proxy"), code="aaaaa", ready=False)
+    over = pod("api", code="left1", phase="Failed", reason="Evicted")
+    frame = rows(looping, pod("api", Container("api"), code="bbbbb"), over)
+    cluster: Any = SimpleNamespace(
+        pods=lambda: SimpleNamespace(frame=frame), deployments=lambda: SimpleNamespace(frame=deployments)
+    )
+    found = platform.rollouts(cluster, WINDOW)
+    assert found.known.restarted == ("api",)
+    assert [(restart.ended_by, restart.container) for restart in found.known.restarts] == [
+        ("OOMKilled (exit code 137)", ""),
+        ("Error (exit code 1)", "proxy"),
+    ]
+    assert list(found.tables[0].frame["ready"]) == ["1 of 2", "1 of 2"]
+
+
 def merged(*apps: str, **logs: str) -> Finding[platform.MergedLog]:
     return platform.logs_of(Cluster(**logs), WINDOW, apps)  # type: ignore[arg-type]
 
@@ -239,6 +271,16 @@ def test_changes_shortly_before_are_suspects_the_nearest_first() -> None:
     ]
     assert near[-1] == Suspect(MOMENT - timedelta(minutes=9), near[-1].text, deployment="api", subject="api")
     assert not near[0].deployment, "a restart is nothing to roll back"
+
+
+def test_restarts_of_replicas_are_one_suspect() -> None:
+    restarts = tuple(Restart(MOMENT - timedelta(minutes=minutes), "api", 1, "Error") for minutes in (1, 2, 3, 4))
+    rolled = Rollouts((Rollout(MOMENT - timedelta(minutes=9), "api", "5"),), restarts)
+    near = suspects(Findings([Finding(Status.WARNING, "", figures=rolled)]), MOMENT)
+    assert [suspect.text for suspect in near] == [
+        "api restarted (1×), ended by Error at 14:01 UTC, and 3 more of it",
+        "api rolled out, revision 5 at 13:53 UTC",
+    ]
 
 
 @pytest.mark.parametrize(("minutes", "count"), [(-31, 0), (-30, 1), (1, 1), (3, 0)])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from runbook.findings import Findings
@@ -27,12 +28,32 @@ class Suspect:
     deployment: str = ""
     subject: str = ""
 
+    @property
+    def is_restart(self) -> bool:
+        return bool(self.subject) and not self.deployment
+
 
 def suspects(findings: Findings, began: datetime, minutes: float = 30) -> tuple[Suspect, ...]:
-    """The rollouts, restarts and configuration changes of the `minutes` before `began`, the nearest first."""
+    """The rollouts, restarts and configuration changes of the `minutes` before `began`, the nearest first.
+
+    Of several restarts of a deployment's pods the nearest stands for all, so that they hide no other change.
+    """
     earliest, latest = began - timedelta(minutes=minutes), began + _AFTERWARDS
-    near = (suspect for suspect in _changes(findings) if earliest <= suspect.at <= latest)
-    return tuple(sorted(near, key=lambda suspect: suspect.at, reverse=True))
+    near = [suspect for suspect in _changes(findings) if earliest <= suspect.at <= latest]
+    near.sort(key=lambda suspect: suspect.at, reverse=True)
+    restarts = Counter(suspect.subject for suspect in near if suspect.is_restart)
+    return tuple(_merged(near, restarts))
+
+
+def _merged(near: Sequence[Suspect], restarts: Mapping[str, int]) -> Iterator[Suspect]:
+    told = set()
+    for suspect in near:
+        if not suspect.is_restart:
+            yield suspect
+        elif suspect.subject not in told:
+            told.add(suspect.subject)
+            more = restarts[suspect.subject] - 1
+            yield replace(suspect, text=f"{suspect.text}, and {more} more of it") if more else suspect
 
 
 def _changes(findings: Findings) -> Iterator[Suspect]:

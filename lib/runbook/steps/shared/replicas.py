@@ -61,7 +61,7 @@ def app_of(app: Any, name: Any) -> str:
 
 def serving(rows: pd.DataFrame) -> pd.DataFrame:
     """The pods that are meant to serve: not those that ended or are being deleted."""
-    return rows[[not is_leaving(row) for row in rows.itertuples(index=False)]]
+    return rows[pd.Series([not is_leaving(row) for row in rows.itertuples(index=False)], rows.index, dtype=bool)]
 
 
 def is_leaving(row: Any) -> bool:
@@ -102,13 +102,13 @@ def _together(app: str, pods: Sequence[Any]) -> Replicas:
     left = [pod for pod in pods if is_leaving(pod)]
     serving_pods = [pod for pod in pods if not is_leaving(pod)]
     is_job = all((pod.owner_kind or "") in _JOBS for pod in left)
-    has_succeeded = any(pod.phase == "Succeeded" for pod in left)
+    phases = {pod.phase for pod in left}
     return Replicas(
         app,
         serving=len(serving_pods),
         ready=sum(bool(pod.ready) for pod in serving_pods),
         left_over=tuple(str(pod.status or pod.phase) for pod in left),
         is_gone=not serving_pods and not is_job,
-        has_failed=not serving_pods and is_job and not has_succeeded,
+        has_failed=not serving_pods and is_job and "Failed" in phases and "Succeeded" not in phases,
         waiting=tuple(dict.fromkeys(str(pod.waiting) for pod in serving_pods if pod.waiting and not pod.ready)),
     )
