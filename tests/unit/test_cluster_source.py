@@ -450,7 +450,11 @@ def test_where_none_restarted_there_are_no_last_words(cluster: Callable[..., Clu
 
 @pytest.mark.parametrize(
     ("refusal", "kind", "says"),
-    [((403, STATUS), QueryFailed, "forbids this"), ((400, WAITS), QueryFailed, "ErrImagePull")],
+    [
+        ((403, STATUS), QueryFailed, "forbids this"),
+        ((400, WAITS), QueryFailed, "ErrImagePull"),
+        ((200, b"<html><title>Sign in</title>"), QueryFailed, "an HTML page .“Sign in”."),
+    ],
 )
 def test_where_no_log_can_be_read_the_reason_is_told(
     cluster: Callable[..., Cluster], refusal: Given, kind: type[SourceError], says: str

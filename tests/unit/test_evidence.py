@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -429,3 +430,40 @@ def test_what_is_missing_of_an_answer_is_recorded_and_replayed(tmp_path: Path) -
     assert (answer.data, answer.missing) == ([1], "store [redacted] did not answer")
     again = Evidence(replay=Recording(tmp_path)).ask("metrics", "up", {}, "", lambda: None)
     assert (again.data, again.missing) == (answer.data, answer.missing)
+
+
+def hang() -> None:
+    time.sleep(5)
+
+
+def test_what_hangs_behind_a_source_is_left_alone_by_itself() -> None:
+    evidence = Evidence(limit_seconds=0.05)
+    for target in ("pods/a", "pods/b"):
+        with pytest.raises(SourceUnavailable, match="did not answer"):
+            evidence.ask("cluster", f"GET {target}", {}, "kubectl", hang, target=target)
+    with pytest.raises(SourceUnavailable, match="not asked again"):
+        evidence.ask("cluster", "GET pods/a", {}, "kubectl", list, target="pods/a")
+    assert evidence.ask("cluster", "GET pods/c", {}, "kubectl", list, target="pods/c").status == "ok"
+    assert evidence.ask("cluster", "GET pods", {}, "kubectl", list).status == "ok"
+    assert evidence.state("cluster").reason.startswith("3 of 5 questions failed")
+
+
+def test_a_target_that_answered_before_is_asked_once_more() -> None:
+    evidence = Evidence(limit_seconds=0.05)
+    evidence.ask("cluster", "GET pods/a", {}, "kubectl", list, target="pods/a")
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable, match=r"did not answer in 0\.05 s$"):
+            evidence.ask("cluster", "GET pods/a", {}, "kubectl", hang, target="pods/a")
+    with pytest.raises(SourceUnavailable, match="not asked again"):
+        evidence.ask("cluster", "GET pods/a", {}, "kubectl", hang, target="pods/a")
+
+
+def test_a_source_that_is_not_there_is_away_whoever_was_asked_for() -> None:
+    def refuse() -> None:
+        raise SourceUnavailable("nothing listens there")
+
+    evidence = Evidence()
+    with pytest.raises(SourceUnavailable):
+        evidence.ask("cluster", "GET pods/a", {}, "kubectl", refuse, target="pods/a")
+    with pytest.raises(SourceUnavailable, match=r"nothing listens there \(not asked again\)"):
+        evidence.ask("cluster", "GET pods", {}, "kubectl", list)

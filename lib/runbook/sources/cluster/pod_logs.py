@@ -161,7 +161,7 @@ def _log(connection: Connection, folder: str, source: _Source, wanted: Wanted, d
         raise
     except SourceError as error:
         return _Log(source, error=error)
-    if reply.status >= 300:
+    if reply.status >= 300 or reply.is_html:  # a log begins with a timestamp
         is_gone = reply.status == 404
         has_no_previous = bool(_NO_PREVIOUS.search(reply.reason))
         return _Log(source, error=refused(reply), is_gone=is_gone, has_no_previous=has_no_previous)
