@@ -32,6 +32,10 @@ class Coming:
         self._future = future
         self._is_needed = is_needed
 
+    def is_finding(self, found: Finding[Any]) -> bool:
+        """Whether it has become that very finding. Neither waits nor raises."""
+        return self._future.done() and self._future.exception() is None and self._future.result() is found
+
     def finding(self) -> Finding[Any]:
         """The finding itself, waited for."""
         return self._future.result()
@@ -59,7 +63,7 @@ class _Begun:
             return False
         mine = [*self.needs, *self.named.values()]
         yours = [*needs, *(named[name] for name in self.named)]
-        return all(coming.finding() is found for coming, found in zip(mine, yours, strict=True))
+        return all(coming.is_finding(found) for coming, found in zip(mine, yours, strict=True))
 
 
 class Ahead:
@@ -93,10 +97,9 @@ class Ahead:
         named = {name: value for name, value in arguments.items() if isinstance(value, Finding)}
         own = {name: value for name, value in arguments.items() if name not in named}
         begun = self._begun.pop(_key(step, own), None)
-        if begun is None:
+        if begun is None or not begun.was_given(needs, named):
             return None
-        found = begun.future.result()
-        return found if begun.was_given(needs, named) else None
+        return begun.future.result()
 
 
 def _finish(begun: _Begun, run: Run) -> None:

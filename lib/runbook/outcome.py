@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runbook.words import one_line
 
@@ -127,6 +127,12 @@ class ShownTable(_Model):
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
     rows_in_all: int
+
+    @model_validator(mode="after")
+    def _even(self) -> ShownTable:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("a row is longer or shorter than the columns")
+        return self
 
 
 class ShownAnswer(_Model):

@@ -72,7 +72,7 @@ def read(cells: Iterable[str], namespace: Mapping[str, Any]) -> tuple[Check, ...
     for cell in cells:
         try:
             statements = ast.parse(cell).body
-        except (SyntaxError, ValueError):  # a magic, an unfinished line, a NUL
+        except (SyntaxError, ValueError, MemoryError, RecursionError):  # a magic, an unfinished line, a NUL
             continue
         for statement in statements:
             reading.take(statement)
@@ -109,7 +109,7 @@ class _Reading:
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             owner = ast.unparse(value.func.value)
             if value.func.attr == "open" and owner == "Runbook":
-                self._book = target or self._book
+                self._book = self._book or target
                 return
             if value.func.attr == "check" and owner == self._book:
                 self._bind(target, self._check(value))
@@ -127,7 +127,9 @@ class _Reading:
             given = {_name_of(key): self._value(key.value) for key in call.keywords if key.arg != "chart"}
         except (_Unread, ValueError):
             return None
-        if not inspect.isfunction(step) or not all(isinstance(need, Check) for need in needs):
+        if not _is_step(step) or not all(isinstance(need, Check) for need in needs):
+            return None
+        if not all(isinstance(value, Check) or _is_plain(value) for value in given.values()):
             return None
         check = Check(
             step,
@@ -150,13 +152,27 @@ class _Reading:
                 return self._namespace[name]
             case ast.Attribute(owner, name):
                 holder = self._value(owner)
-                if isinstance(holder, Check) or not hasattr(holder, name):
+                if not inspect.ismodule(holder) or not hasattr(holder, name):  # anything else may run code
                     raise _Unread
                 return getattr(holder, name)
         try:
             return ast.literal_eval(expression)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             raise _Unread from None
+
+
+def _is_step(value: Any) -> bool:
+    """Whether it is one of the library's steps: a function made in the notebook may be another when its cell runs."""
+    return inspect.isfunction(value) and value.__module__.startswith("runbook.steps.")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether two such values are alike exactly where they read alike, as `Ahead` compares arguments."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _name_of(keyword: ast.keyword) -> str:

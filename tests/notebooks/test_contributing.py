@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,8 +29,8 @@ FILES = (
     "pyproject.toml",
 )
 NOTEBOOK = "notebooks/RedisLowHitRate.ipynb"
-BIN = ROOT / ".venv" / "bin"
-_FILE = re.compile(r"`([\w./-]+\.(?:py|yaml|toml|ipynb))`")
+BIN = Path(sys.executable).parent
+_FILE = re.compile(r"`([\w./-]+\.(?:py|yaml|toml|ipynb|md))`")
 _FENCE = re.compile(r" *```(\w*)$")
 
 
@@ -112,7 +113,8 @@ class Walk:
             nbformat.write(notebook, path)
             return
         text = path.read_text(encoding="utf-8")
-        assert text.count(f"{before}\n") == 1, f"{block.path} does not hold once:\n{before}"
+        told = f"CONTRIBUTING's diff no longer fits {block.path}, which does not hold once:\n{before}"
+        assert text.count(f"{before}\n") == 1, told
         path.write_text(text.replace(f"{before}\n", f"{after}\n"), encoding="utf-8")
 
     def run(self, command: str) -> None:

@@ -115,6 +115,8 @@ def test_a_finding_that_cannot_be_read_is_unknown_and_never_dropped() -> None:
     for data in (None, [], {"id": "a", "status": "fine", "title": "t"}, {"status": "ok"}):
         assert read_finding(data, "cell-3").status is Status.UNKNOWN
     assert read_finding({"title": "t"}, "cell-3").id == "cell-3"
+    ragged = {"caption": "c", "columns": [], "rows": [["1"]], "rows_in_all": 1}
+    assert read_finding({"id": "a", "status": "ok", "title": "t", "tables": [ragged]}, "x").status is Status.UNKNOWN
 
 
 def test_the_schema_in_docs_is_the_models() -> None:

@@ -273,6 +273,25 @@ def test_a_bug_asked_ahead_is_raised_where_it_is_checked(book: Runbook) -> None:
         book.check(buggy)
 
 
+def test_what_failed_ahead_on_other_findings_is_not_raised(book: Runbook) -> None:
+    def picky(found: Finding[Count]) -> Finding[None]:
+        """Picky: fails on the first count."""
+        if found.known.n == 1:
+            raise ValueError("of the first count")
+        return Finding(Status.OK, "fine with the second")
+
+    numbers = iter((1, 2))
+
+    def counts() -> Finding[Count]:
+        """Counts: up."""
+        return Finding(Status.OK, "counts", figures=Count(next(numbers)))
+
+    planned = Check(counts)
+    book.ask_ahead([planned, Check(picky, (planned,))])
+    book.check(counts)
+    assert book.check(picky, book.check(counts)).title == "fine with the second"
+
+
 def test_charts_are_shown_with_their_words_and_only_for_what_is_known(shown: Shown, book: Runbook) -> None:
     def draw(found: Finding[Any], window: Window) -> Chart:
         return Chart("<svg/>", found.title, "what it shows")

@@ -134,7 +134,7 @@ def minimal(outcome: Outcome) -> str:
     actions = "".join(
         f"<li>{escape(action.title)}<pre>{escape(action.command)}</pre></li>" for action in outcome.actions
     )
-    return (
+    page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -145,6 +145,7 @@ def minimal(outcome: Outcome) -> str:
         f"<h2>Next actions</h2><ol>{actions}</ol><h2>Findings</h2><ul>{findings}</ul>"
         f"<p>Run {escape(outcome.run_id)}, as of {escape(outcome.as_of)}.</p></main></body></html>\n"
     )
+    return visible(page)
 
 
 def build(notebook: Mapping[str, Any], facts: Facts) -> Page:
